@@ -1,0 +1,1 @@
+"""kvorum: a drop-in etcd in Python."""

@@ -1,0 +1,226 @@
+"""Every error kvorum shows, in five kinds under one root.
+
+    KvorumError
+    ├── RequestError      the caller's answer; code and text are part of the wire contract
+    ├── UnavailableError  try elsewhere or later: no leader, timeout, overload, shutting down
+    ├── ProtocolError     LocalProtocolError: we misused a core; RemoteProtocolError: they broke the rules
+    ├── StorageError      what is wrong with which file, where, and what the operator can do
+    └── ConfigError       every fault of a configuration at once
+
+In `apply` a refused request is a returned `RequestError`, equal on every member; an exception that
+leaves apply is a bug and stops the server.
+Source: reference contract, v2-api section 4.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class KvorumError(Exception):
+    """Root of all errors raised by kvorum."""
+
+
+class RequestError(KvorumError):
+    """A request answered with the contract's error.
+
+    Attributes:
+        v2_code: `errorCode` of the v2 API.
+        http_status: status of the v2 reply.
+        text: `message` of the v2 reply, to the letter: clients match on it.
+        cause: what in this request was wrong; left out of the reply when empty.
+        index: the store's revision when the request was refused.
+    """
+
+    v2_code: ClassVar[int]
+    http_status: ClassVar[int] = 400
+    text: ClassVar[str]
+
+    by_v2_code: ClassVar[dict[int, type["RequestError"]]] = {}
+
+    def __init__(self, cause: str = "", index: int = 0) -> None:
+        super().__init__(cause, index)
+        self.cause = cause
+        self.index = index
+
+    def __init_subclass__(cls) -> None:
+        code = cls.v2_code
+        if code in RequestError.by_v2_code:
+            raise TypeError(f"v2 error code {code} is registered twice")
+        RequestError.by_v2_code[code] = cls
+
+    def __str__(self) -> str:
+        return f"{self.v2_code}: {self.text} ({self.cause}) [{self.index}]"
+
+
+class KeyNotFound(RequestError):
+    """Nothing at the path; the cause is its first missing ancestor."""
+
+    v2_code, http_status, text = 100, 404, "Key not found"
+
+
+class CompareFailed(RequestError):
+    """A previous value or index did not match."""
+
+    v2_code, http_status, text = 101, 412, "Compare failed"
+
+
+class NotAFile(RequestError):
+    """A directory stands where a file is needed."""
+
+    v2_code, http_status, text = 102, 403, "Not a file"
+
+
+class ClusterFull(RequestError):
+    """A join was refused because the cluster has its active size."""
+
+    v2_code, text = 103, "Reached the max number of peers in the cluster"
+
+
+class NotADirectory(RequestError):
+    """A file stands in the way of the path; it is the cause."""
+
+    v2_code, text = 104, "Not a directory"
+
+
+class KeyExists(RequestError):
+    """A create met an existing node."""
+
+    v2_code, http_status, text = 105, 412, "Key already exists"
+
+
+class RootReadOnly(RequestError):
+    """The root, or a node computed from the membership, cannot be written."""
+
+    v2_code, text = 107, "Root is read only"
+
+
+class DirectoryNotEmpty(RequestError):
+    """A directory with children was to be deleted without `recursive`."""
+
+    v2_code, http_status, text = 108, 403, "Directory not empty"
+
+
+class PeerAddressExists(RequestError):
+    """A join used a peer URL that another name holds."""
+
+    v2_code, text = 109, "Peer address has existed"
+
+
+class PrevValueRequired(RequestError):
+    """`prevValue` was given and empty."""
+
+    v2_code, text = 201, "PrevValue is Required in POST form"
+
+
+class TTLNotANumber(RequestError):
+    """`ttl` is not a decimal integer."""
+
+    v2_code, text = 202, "The given TTL in POST form is not a number"
+
+
+class IndexNotANumber(RequestError):
+    """`prevIndex` or `waitIndex` is not an unsigned integer."""
+
+    v2_code, text = 203, "The given index in POST form is not a number"
+
+
+class ValueOrTTLRequired(RequestError):
+    """An update gave neither a value nor a TTL."""
+
+    v2_code, text = 204, "Value or TTL is required in POST form"
+
+
+class InvalidField(RequestError):
+    """A parameter does not parse (3.x era)."""
+
+    v2_code, text = 209, "Invalid field"
+
+
+class InvalidForm(RequestError):
+    """The form does not parse (3.x era), or is larger than a request may be."""
+
+    v2_code, text = 210, "Invalid POST form"
+
+
+class RefreshValue(RequestError):
+    """`refresh` keeps the value, so none may be given."""
+
+    v2_code, text = 211, "Value provided on refresh"
+
+
+class RefreshTTLRequired(RequestError):
+    """`refresh` needs a TTL."""
+
+    v2_code, text = 212, "A TTL must be provided on refresh"
+
+
+class RaftInternal(RequestError):
+    """The cluster could not commit: no leader, or no quorum within the deadline."""
+
+    v2_code, http_status, text = 300, 500, "Raft Internal Error"
+
+
+class LeaderElection(RequestError):
+    """No leader is known right now."""
+
+    v2_code, http_status, text = 301, 500, "During Leader Election"
+
+
+class EventIndexCleared(RequestError):
+    """A wait asked for history that compaction has removed."""
+
+    v2_code, text = 401, "The event in requested index is outdated and cleared"
+
+
+class UnavailableError(KvorumError):
+    """The server cannot do this now; another member, or a later try, may."""
+
+
+class ProtocolError(KvorumError):
+    """The rules of a protocol core were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own code called a core against its contract."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent what its protocol forbids.
+
+    Attributes:
+        status: HTTP status to answer with before closing, where an answer is possible.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StorageError(KvorumError):
+    """Something on disk is wrong.
+
+    Attributes:
+        path: the file or directory.
+        offset: byte offset of the damage, when there is one.
+    """
+
+    def __init__(self, message: str, path: Path, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+
+    def __str__(self) -> str:
+        at = "" if self.offset is None else f" at byte {self.offset}"
+        return f"{self.path}{at}: {self.args[0]}"
+
+
+class ConfigError(KvorumError):
+    """A configuration cannot be used.
+
+    Attributes:
+        faults: one sentence per fault, each naming the setting.
+    """
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
