@@ -3,7 +3,7 @@
     KvorumError
     ├── RequestError      the caller's answer; code and text are part of the wire contract
     ├── UnavailableError  try elsewhere or later: no leader, timeout, overload, shutting down
-    ├── ProtocolError     LocalProtocolError: we misused a core; RemoteProtocolError: they broke the rules
+    ├── ProtocolError     Local…: we misused a core; Remote…: they broke the rules
     ├── StorageError      what is wrong with which file, where, and what the operator can do
     └── ConfigError       every fault of a configuration at once
 

@@ -22,7 +22,7 @@ class Table(IntEnum):
     META = 1
     """Short names to small values: applied index, cluster attributes, revisions."""
     RECORDS = 2
-    """`Revision` key (16 bytes, big endian) to an encoded record, append only but for compaction."""
+    """`Revision` key (16 bytes, big endian) to an encoded record; only compaction deletes."""
     MEMBERS = 3
     """Member id (8 bytes, big endian) to an encoded member."""
 
@@ -93,7 +93,7 @@ class Backend(Protocol):
         """
 
     def flush(self) -> None:
-        """Makes everything written so far durable before it returns (blocks; for rare occasions)."""
+        """Makes everything written so far durable before it returns; it blocks."""
 
     def view(self) -> ReadView:
         """An image at the current applied index. Blocks while it flushes."""
