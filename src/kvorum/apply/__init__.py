@@ -1,0 +1,1 @@
+"""State after = f(state before, command): the only way replicated state changes."""

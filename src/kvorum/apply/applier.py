@@ -1,0 +1,144 @@
+"""Committed entries to state: state after = f(state before, entry), the same on every member.
+
+The applier owns the order in which state changes. It reads no clock and draws nothing at random:
+all that comes in with the command. A refused request is a returned result; an exception that
+leaves `apply` is a bug, and the caller must stop the server.
+
+Rules: entries come in index order, each once (index == applied_index + 1); what an entry changes
+and the applied index reach the backend together, so a restart applies exactly what is missing.
+
+The caller: `apply` each committed entry, then answer those who wait for its results, then tell
+raft (`applied_to`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from kvorum.apply.commands import (
+    Compact,
+    MembershipChange,
+    SetClusterConfig,
+    UpdateMember,
+    decode_batch,
+    decode_conf_change,
+)
+from kvorum.backend.base import Backend
+from kvorum.membership import Attributes, Cluster, Member
+from kvorum.mvcc.store import Store
+from kvorum.mvcc.watch import WatchHub
+from kvorum.raft.types import ConfChange, Entry, EntryType
+from kvorum.v2 import commands as v2
+from kvorum.v2.tree import Tree
+
+
+class Applied(Struct, gc=False):
+    """The outcome of one batch: `results[i]` answers the batch's command `i`."""
+
+    batch_id: int
+    results: list[object]
+
+
+class MembershipApplied(Struct):
+    """A change of membership took effect on the state; raft must be told of `conf_change`."""
+
+    change_id: int
+    conf_change: ConfChange
+    added: Member | None
+    removed: Member | None
+
+
+class Applier:
+    """The only function that changes replicated state, with the state it changes."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.store = Store(backend)
+        self.tree = Tree(self.store)
+        self.hub = WatchHub(self.store)
+        self.cluster = Cluster(backend)
+        self.applied_index = 0
+        self._apply_command: dict[type, Callable[[Any], object]] = {
+            UpdateMember: self._update_member,
+            SetClusterConfig: self._set_cluster_config,
+            Compact: self._compact,
+        }
+        for command_type in v2.COMMANDS:
+            self._apply_command[command_type] = self.tree.apply
+
+    def restore(self) -> None:
+        """Reads the state anew from the backend: at start, and after a snapshot was installed."""
+        self.store.restore()
+        self.cluster.restore()
+        self.applied_index, _ = self._backend.applied
+
+    def apply(self, entry: Entry) -> Applied | MembershipApplied | None:
+        """Applies the next committed entry. None for an entry that carries nothing."""
+        assert entry.index == self.applied_index + 1, "entries are applied in order, each once"
+        outcome: Applied | MembershipApplied | None = None
+        if entry.type is EntryType.CONF_CHANGE:
+            outcome = self._apply_conf_change(entry)
+        elif entry.data:
+            batch = decode_batch(entry.data)
+            apply_command = self._apply_command
+            results = [apply_command[type(command)](command) for command in batch.commands]
+            outcome = Applied(batch.id, results)
+            changes = self.tree.take_changes()
+            if changes:
+                self.hub.notify(changes)
+        self.applied_index = entry.index
+        self._backend.set_applied(entry.index, entry.term)
+        return outcome
+
+    def _apply_conf_change(self, entry: Entry) -> MembershipApplied:
+        conf_change, change = decode_conf_change(entry.data)
+        if change.birth is not None:
+            cluster_id, is_legacy = change.birth
+            self.cluster.set_attributes(Attributes(cluster_id=cluster_id, is_legacy=is_legacy))
+        removed = self._remove(change)
+        added = self._add(change)
+        return MembershipApplied(change.id, conf_change, added, removed)
+
+    def _remove(self, change: MembershipChange) -> Member | None:
+        removed = self.cluster.remove(change.remove) if change.remove else None
+        # A member that comes back under a new id keeps its name: for v2 that is an update.
+        if removed and self.cluster.is_legacy and change.add is None:
+            self.store.advance()
+        return removed
+
+    def _add(self, change: MembershipChange) -> Member | None:
+        member = change.add
+        if member is None:
+            return None
+        if self.cluster.is_legacy:
+            revision = self.store.advance()
+            member = msgspec.structs.replace(
+                member, created_index=revision, modified_index=revision
+            )
+        self.cluster.put(member)
+        return member
+
+    def _update_member(self, command: UpdateMember) -> object:
+        known = self.cluster.members.get(command.member.id)
+        if known is None:
+            return None
+        revision = self.store.advance() if self.cluster.is_legacy else 0
+        member = msgspec.structs.replace(
+            command.member, created_index=known.created_index, modified_index=revision
+        )
+        self.cluster.put(member)
+        return member
+
+    def _set_cluster_config(self, command: SetClusterConfig) -> object:
+        attributes = msgspec.structs.replace(
+            self.cluster.attributes, config=command.config, config_index=self.store.advance()
+        )
+        self.cluster.set_attributes(attributes)
+        return attributes
+
+    def _compact(self, command: Compact) -> object:
+        if self.store.compacted_revision < command.revision <= self.store.revision:
+            self.store.start_compaction(command.revision)
+        return None

@@ -1,0 +1,93 @@
+"""What a log entry carries: a batch of commands, or a change of membership with its reasons.
+
+An entry's data is a msgpack `Batch`, decoded once where it is applied. Every command is an array
+with an integer tag in front: tags 1 to 31 belong to `v2.commands`, the others to this module.
+Fields are only ever added at the end, with a default: old logs must stay readable.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from kvorum.membership import ClusterConfig, Member
+from kvorum.raft.types import ConfChange, MemberId
+from kvorum.v2 import commands as v2
+
+
+class UpdateMember(Struct, array_like=True, tag=32):
+    """A member's name or addresses changed, or become known."""
+
+    member: Member
+
+
+class SetClusterConfig(Struct, array_like=True, tag=33):
+    """Writes `/_etcd/config` of a 0.4-born cluster; takes a revision."""
+
+    config: ClusterConfig
+
+
+class Compact(Struct, array_like=True, tag=34):
+    """History up to and including this revision may go."""
+
+    revision: int
+
+
+Command: TypeAlias = v2.Command | UpdateMember | SetClusterConfig | Compact
+
+
+class Batch(Struct, array_like=True):
+    """All commands that one turn of the proposer's loop brought.
+
+    Attributes:
+        id: names the batch to its proposer, who waits for the results; drawn at random per
+            process start and counted up, so that no member takes another's batch for its own.
+    """
+
+    id: int
+    commands: list[Command]
+
+
+class MembershipChange(Struct, array_like=True):
+    """The context of a `ConfChange` entry: who joins, who leaves, and for whom it is done.
+
+    Attributes:
+        id: names the change to its proposer; 0 for the entries a cluster is born with.
+        add: the member that takes a seat, None when one only leaves.
+        remove: the id that goes for good, 0 when none.
+        birth: cluster id and era, in the entries a cluster is born with.
+    """
+
+    id: int
+    add: Member | None = None
+    remove: MemberId = 0
+    birth: tuple[int, bool] | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_conf_change = msgspec.msgpack.Decoder(ConfChange).decode
+_decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The data of a NORMAL entry."""
+    return _encoder.encode(batch)
+
+
+def decode_batch(data: bytes) -> Batch:
+    """Inverse of `encode_batch`. Raises msgspec.DecodeError for anything else."""
+    return _decode_batch(data)
+
+
+def encode_membership_change(change: MembershipChange) -> bytes:
+    """The `context` of a `ConfChange`."""
+    return _encoder.encode(change)
+
+
+def decode_conf_change(data: bytes) -> tuple[ConfChange, MembershipChange]:
+    """The change an entry of type CONF_CHANGE holds, and its context."""
+    conf_change = _decode_conf_change(data)
+    if not conf_change.context:
+        return conf_change, MembershipChange(id=0)
+    return conf_change, _decode_membership_change(conf_change.context)
