@@ -1,0 +1,1 @@
+"""The commands: `etcd` and `etcdctl`."""

@@ -1,0 +1,374 @@
+"""From the flags and variables that were given to a `Config`.
+
+What for: `flags.py` knows words, this module knows what they mean: addresses, URLs, what a 0.4
+address implies for the listener, defaults that depend on other settings.
+
+Rules:
+    a value that cannot be read at all is a `UsageError`, the first one found
+    addresses and combinations that make no sense are a `ConfigError`, all of them
+    nothing is opened or created; only -peers-file is read
+Source: reference contract, v2-api section 10; v3-operations sections 2 and 3.
+"""
+
+import math
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from msgspec import structs
+
+from kvorum.cli.flags import BOOLEAN_KINDS, Given, Invocation, Kind, LogWarning, UsageError
+from kvorum.config import LEGACY_CONFIG, LOG_LEVELS, PORT_MAX, Address, Config
+from kvorum.errors import ConfigError
+
+TRUE_WORDS = {"1", "t", "T", "true", "True", "TRUE"}
+FALSE_WORDS = {"0", "f", "F", "false", "False", "FALSE"}
+
+COMPACTION_MODES = {"periodic", "revision"}
+LEGACY_CLIENT_PORT = 4001
+LEGACY_PEER_PORT = 7001
+
+T = TypeVar("T")
+
+
+class Settings(NamedTuple):
+    """What a command line comes to."""
+
+    config: Config
+    warnings: list[LogWarning]
+
+
+def build(invocation: Invocation) -> Settings:
+    """Makes the configuration an invocation asks for, and checks it.
+
+    Raises:
+        UsageError: for a value that cannot be read.
+        ConfigError: for values that cannot be used, with every fault.
+    """
+    is_legacy = invocation.is_legacy
+    if invocation.extra and not is_legacy:
+        raise ConfigError([f"'{invocation.extra[0]}' is not a valid flag"])
+    changes = {
+        one.flag.field: _convert(one, CONVERTERS[one.flag.kind], is_legacy=is_legacy)
+        for one in invocation.given
+        if one.flag.field and one.flag.kind in CONVERTERS
+    }
+    add = _Legacy(invocation) if is_legacy else _Modern(invocation)
+    changes |= add.changes()
+    config = structs.replace(LEGACY_CONFIG if is_legacy else Config(), **changes)
+    if config.unsafe_no_fsync:
+        text = "UNSAFE: fsync is off, so a power failure loses writes that were acknowledged"
+        add.warnings.append(LogWarning(text, {}))
+    try:
+        config.validate()
+    except ConfigError as error:
+        add.faults += error.faults
+    if add.faults:
+        raise ConfigError(add.faults)
+    return Settings(config, [*invocation.warnings, *add.warnings])
+
+
+class _EraSettings:
+    """The settings of one era that depend on each other."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        is_legacy = invocation.is_legacy
+        self.given = {one.flag.name(is_legacy=is_legacy): one for one in invocation.given}
+        self.faults: list[str] = []
+        self.warnings: list[LogWarning] = []
+
+    def text(self, name: str) -> str:
+        """What was given to a flag; empty when nothing was."""
+        return self.given[name].text if name in self.given else ""
+
+    def retention(self, default_mode: str, default: int) -> int:
+        """Revisions to keep."""
+        mode = self.text("auto-compaction-mode") or default_mode
+        text = self.text("auto-compaction-retention") or str(default)
+        try:
+            revisions = _integer(text)
+        except ValueError:
+            reason = f'strconv.ParseInt: parsing "{text}": invalid syntax'
+            self.faults.append(f"error parsing CompactionRetention: {reason}")
+            return default
+        if mode not in COMPACTION_MODES:
+            self.faults.append(f'unknown auto-compaction-mode "{mode}"')
+        elif mode != "revision" and revisions:
+            self.faults.append(
+                "--auto-compaction-retention needs --auto-compaction-mode=revision:"
+                " this release does not compact by time"
+            )
+        return revisions
+
+
+class _Legacy(_EraSettings):
+    """0.4: addresses without scheme, listeners that follow what is advertised."""
+
+    def changes(self) -> dict[str, object]:
+        """The fields that need more than a conversion."""
+        name, data_dir = self.text("name"), self.text("data-dir")
+        if not name and not data_dir:
+            name = socket.gethostname()
+        if not data_dir:
+            data_dir = f"{name}.etcd"
+            self.warnings.append(
+                LogWarning(
+                    f"Using the directory {data_dir} as the etcd curation directory"
+                    " because a directory was not specified. ",
+                    {},
+                )
+            )
+        return {
+            "name": name,
+            "data_dir": Path(data_dir),
+            "peers": self._peers(),
+            "verbosity": self._verbosity(),
+            "auto_compaction_retention": self.retention(
+                "revision", LEGACY_CONFIG.auto_compaction_retention
+            ),
+            **self._addresses("client", "addr", "bind-addr", "", LEGACY_CLIENT_PORT),
+            **self._addresses("peer", "peer-addr", "peer-bind-addr", "Peer ", LEGACY_PEER_PORT),
+        }
+
+    def _addresses(
+        self, side: str, flag: str, bind_flag: str, label: str, default_port: int
+    ) -> dict[str, object]:
+        advertised = self.text(flag) or f"127.0.0.1:{default_port}"
+        bind = self.text(bind_flag)
+        port, listen = default_port, Address("", default_port)
+        try:
+            port = split_host_port(advertised)[1]
+        except ValueError as error:
+            self._add_fault(f"{label}Advertised URL: {error}")
+        try:
+            listen = _bind_address(bind, port)
+        except ValueError as error:
+            self._add_fault(f"{label}Listen Host: {error}")
+        return {
+            f"advertised_{side}_urls": (f"http://{advertised}",),
+            f"{side}_listen_addresses": (listen,),
+        }
+
+    def _peers(self) -> tuple[str, ...]:
+        listed = self.text("peers")
+        path = self.text("peers-file")
+        if path:
+            try:
+                listed = Path(path).read_text("utf-8")
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                text = f"Peers file error: open {path}: {reason}"
+                raise UsageError(text, is_legacy=True) from error
+        peers = _text_list(listed.replace("\n", ","))
+        for peer in peers:
+            try:
+                split_host_port(peer)
+            except ValueError as error:
+                self._add_fault(f"Peers: {error}")
+        return peers
+
+    def _verbosity(self) -> int:
+        for level, name in ((2, "vv"), (1, "v")):
+            one = self.given.get(name)
+            if one and _convert(one, _boolean, is_legacy=True):
+                return level
+        return 0
+
+    def _add_fault(self, text: str) -> None:
+        self.faults.append(f"failed sanitizing configuration: {text}")
+
+
+class _Modern(_EraSettings):
+    """3.x: URLs, and listeners exactly where told."""
+
+    def changes(self) -> dict[str, object]:
+        """The fields that need more than a conversion."""
+        name = self.text("name") or Config().name
+        if "listen-client-urls" in self.given and "advertise-client-urls" not in self.given:
+            self.faults.append(
+                "--advertise-client-urls is required when --listen-client-urls is set explicitly"
+            )
+        return {
+            "name": name,
+            "data_dir": Path(self.text("data-dir") or f"{name}.etcd"),
+            "auto_compaction_retention": self.retention("periodic", 0),
+            **self._listen("client"),
+            **self._listen("peer"),
+        }
+
+    def _listen(self, side: str) -> dict[str, object]:
+        one = self.given.get(f"listen-{side}-urls")
+        if one is None:
+            return {}
+        urls = _convert(one, parse_urls, is_legacy=False)
+        addresses = [self._listen_address(url) for url in urls]
+        return {f"{side}_listen_addresses": tuple(addresses)}
+
+    def _listen_address(self, url: str) -> Address:
+        host, port = split_host_port(url.removeprefix("http://"))
+        if host == "localhost":
+            host = "127.0.0.1"
+        if not _is_ip(host):
+            self.faults.append(f"expected IP in URL for binding ({url})")
+        return Address(host, port)
+
+
+def _convert(one: Given, converter: Callable[[str], T], *, is_legacy: bool) -> T:
+    """Converts what was given.
+
+    Raises:
+        UsageError: when it cannot, in the words of its era.
+        ConfigError: when it cannot and comes from a 3.x variable.
+    """
+    try:
+        return converter(one.text)
+    except ValueError as error:
+        reason = error
+    is_boolean = one.flag.kind in BOOLEAN_KINDS
+    if not one.is_from_environment:
+        name = one.flag.name(is_legacy=is_legacy)
+        label = "invalid boolean value" if is_boolean else "invalid value"
+        preposition = "" if is_boolean else "flag "
+        text = f'{label} "{one.text}" for {preposition}-{name}: {reason}'
+        raise UsageError(text, is_legacy=is_legacy) from reason
+    if is_legacy:
+        function = "ParseFloat" if one.flag.kind is Kind.SECONDS else "ParseInt"
+        text = f'Parse error: {one.name}: strconv.{function}: parsing "{one.text}": invalid syntax'
+        raise UsageError(text, is_legacy=True) from reason
+    raise ConfigError([f'invalid value "{one.text}" for {one.name}: {reason}']) from reason
+
+
+def _bind_address(text: str, port: int) -> Address:
+    """Where 0.4 binds: all interfaces, or `host` or `host:port` as it was told."""
+    if ":" not in text:
+        return Address(text, port)
+    if text.startswith("[") and text.endswith("]"):
+        return Address(text[1:-1], port)
+    host, own_port = split_host_port(text)
+    if not host:
+        raise ValueError("IP required can't use a port only")
+    return Address(host, own_port)
+
+
+def _is_ip(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def split_host_port(text: str) -> tuple[str, int]:
+    """Takes `host:port` or `[ipv6]:port` apart; the host may be empty.
+
+    Raises:
+        ValueError: with the text that Go gives for the same address.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        raise ValueError(f"address {text}: missing port in address")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"address {text}: too many colons in address")
+    if not (port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
+        raise ValueError(f"address {text}: invalid port")
+    return host, int(port)
+
+
+def parse_urls(text: str) -> tuple[str, ...]:
+    """Reads a comma list of URLs that name a scheme, a host and a port, and nothing else.
+
+    Raises:
+        ValueError: with etcd's text for the first one that does not.
+    """
+    return tuple(sorted(_check_url(part.strip()) for part in text.split(",")))
+
+
+def _check_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        if url[:1].isdigit() and ":" in url:
+            raise ValueError(f'parse "{url}": first path segment in URL cannot contain colon')
+        raise ValueError(f"URL scheme must be http, https, unix, or unixs: {url}")
+    if scheme in {"https", "unix", "unixs"}:
+        raise ValueError(f"this release serves http only: {url}")
+    if scheme != "http":
+        raise ValueError(f"URL scheme must be http, https, unix, or unixs: {url}")
+    parts = urlsplit(url)
+    try:
+        split_host_port(rest.partition("/")[0])
+    except ValueError as error:
+        form = 'URL address does not have the form "host:port"'
+        raise ValueError(f"{form}: {url}") from error
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError(f"URL must not contain a path: {url}")
+    return url
+
+
+def _boolean(text: str) -> bool:
+    if text in TRUE_WORDS:
+        return True
+    if text in FALSE_WORDS:
+        return False
+    raise ValueError("parse error")
+
+
+def _integer(text: str) -> int:
+    digits = text[1:] if text[:1] in {"-", "+"} else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError("parse error")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError("parse error")
+    return seconds
+
+
+def _text_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _cluster(text: str) -> dict[str, tuple[str, ...]]:
+    members: dict[str, tuple[str, ...]] = {}
+    for part in _text_list(text):
+        name, equals, url = part.partition("=")
+        if not (name and equals):
+            raise ValueError(f'"{part}" does not have the form name=url')
+        members[name] = (*members.get(name, ()), *parse_urls(url))
+    return members
+
+
+def _cluster_state(text: str) -> str:
+    if text not in {"new", "existing"}:
+        raise ValueError("invalid value")
+    return text
+
+
+def _log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise ValueError(f'unrecognized level: "{text}"')
+    return text
+
+
+CONVERTERS: dict[Kind, Callable[[str], object]] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _integer,
+    Kind.SECONDS: _seconds,
+    Kind.TEXT: str,
+    Kind.LIST: _text_list,
+    Kind.URLS: parse_urls,
+    Kind.CLUSTER: _cluster,
+    Kind.CLUSTER_STATE: _cluster_state,
+    Kind.LOG_LEVEL: _log_level,
+}
