@@ -1,0 +1,142 @@
+"""What `etcd --help` prints and docs/flags.md says, both made from the table of flags.
+
+`python -m kvorum.cli.helptext > docs/flags.md` writes the page; a test checks that it is current.
+"""
+
+import textwrap
+from collections.abc import Iterator
+from itertools import groupby
+
+from kvorum.cli.flags import FLAGS, Flag
+
+COLUMNS = 79
+
+SHORT_USAGE = """\
+Usage:
+
+  etcd [flags]
+    Start an etcd server.
+
+  etcd --version
+    Show the version of etcd.
+
+  etcd -h | --help
+    Show every flag and examples.
+"""
+
+EXAMPLES = """\
+One machine, nothing to decide (clients on 2379):
+
+  etcd
+
+One machine, the 0.4 way (clients on 4001, peers on 7001):
+
+  etcd -name m1 -data-dir m1 -addr 127.0.0.1:4001 -peer-addr 127.0.0.1:7001
+
+Three machines, the 0.4 way: the first starts the cluster, the others join through it.
+
+  etcd -name m1 -data-dir m1 -addr 127.0.0.1:4001 -peer-addr 127.0.0.1:7001
+  etcd -name m2 -data-dir m2 -addr 127.0.0.1:4002 -peer-addr 127.0.0.1:7002 \\
+       -peers 127.0.0.1:7001,127.0.0.1:7003
+  etcd -name m3 -data-dir m3 -addr 127.0.0.1:4003 -peer-addr 127.0.0.1:7003 \\
+       -peers 127.0.0.1:7001,127.0.0.1:7002
+
+Three machines, the 3.x way: each is told of all three. This is m1; m2 and m3 differ in the
+name and in their own four URLs.
+
+  etcd --name m1 --data-dir m1 \\
+       --listen-client-urls http://10.0.0.1:2379 \\
+       --advertise-client-urls http://10.0.0.1:2379 \\
+       --listen-peer-urls http://10.0.0.1:2380 \\
+       --initial-advertise-peer-urls http://10.0.0.1:2380 \\
+       --initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380
+
+Try it:
+
+  etcdctl set /message Hello
+  curl http://127.0.0.1:4001/v2/keys/message      (2379 when started the 3.x way)
+"""
+
+RULES = """\
+One dash or two, "-flag value" or "-flag=value"; a flag without a value is set by naming it and
+cleared by "-flag=false". A flag that only 0.4 had starts the server the 0.4 way, any other start
+is the 3.x way; the two kinds do not mix. Every flag has a variable: ETCD_ and its name in
+capitals, "-" as "_"; the flag wins.
+"""
+
+
+def usage() -> str:
+    """The whole help text, ending in a line end."""
+    parts = [SHORT_USAGE, "\n", EXAMPLES, "\n", RULES]
+    for group, flags in _groups():
+        parts.append(f"\n{group}:\n\n")
+        parts += [_entry(flag) for flag in flags]
+    return "".join(parts)
+
+
+def reference_page() -> str:
+    """The text of docs/flags.md."""
+    parts = [
+        "# Flags of `etcd`\n\n",
+        "Made from the table in `src/kvorum/cli/flags.py` by `python -m kvorum.cli.helptext`;"
+        " change the table, not this page.\n\n",
+        RULES,
+        "\n## Examples\n\n",
+        textwrap.indent(EXAMPLES, "    "),
+    ]
+    for group, flags in _groups():
+        parts.append(f"\n## {group}\n\n")
+        parts.append("| 3.x | 0.4 | variable | setting | value | default | meaning |\n")
+        parts.append("|---|---|---|---|---|---|---|\n")
+        parts += [_row(flag) for flag in flags]
+    parts.append("\n## Old 0.4 spellings\n\nThey work, and say on stderr what to use instead.\n\n")
+    parts.append("| old | use |\n|---|---|\n")
+    parts += [f"| `-{old}` | `-{flag.legacy}` |\n" for flag in FLAGS for old in flag.old_spellings]
+    return "".join(parts)
+
+
+def _groups() -> Iterator[tuple[str, list[Flag]]]:
+    for group, flags in groupby(FLAGS, key=lambda flag: flag.group):
+        yield group, list(flags)
+
+
+def _entry(flag: Flag) -> str:
+    unit = f" {flag.unit}" if flag.unit else ""
+    spellings = [f"--{flag.modern}{unit}"] if flag.modern else []
+    if flag.legacy and flag.legacy != flag.modern:
+        spellings.append(f"-{flag.legacy}{unit}")
+    default = _default(flag)
+    text = flag.help + (f" [{default}]" if default else "")
+    indent = " " * 8
+    body = textwrap.fill(text, COLUMNS, initial_indent=indent, subsequent_indent=indent)
+    return f"  {', '.join(spellings)}\n{body}\n"
+
+
+def _default(flag: Flag) -> str:
+    modern, legacy = flag.modern_default, flag.legacy_default
+    is_shared = bool(flag.modern and flag.legacy)
+    if not is_shared or modern == legacy:
+        return modern or legacy
+    return f"{modern or 'none'}; the 0.4 way {legacy or 'none'}"
+
+
+def _row(flag: Flag) -> str:
+    variables = dict.fromkeys(
+        name
+        for name in (flag.environment(is_legacy=False), flag.environment(is_legacy=True))
+        if name
+    )
+    cells = [
+        f"`--{flag.modern}`" if flag.modern else "",
+        f"`-{flag.legacy}`" if flag.legacy else "",
+        ", ".join(f"`{name}`" for name in variables),
+        f"`{flag.field}`" if flag.field else "",
+        flag.unit.replace("|", "\\|"),
+        _default(flag),
+        flag.help,
+    ]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+if __name__ == "__main__":
+    print(reference_page(), end="")
