@@ -1,7 +1,8 @@
 """The `etcd` command: answers at once what needs no server, and launches the rest.
 
 What for: `etcd -version`, the help and a mistyped flag must not wait for the server's modules, so
-this module loads only the table of flags and its texts; `launch.py` is loaded once there is something to start.
+this module loads only the table of flags and its texts; `launch.py` comes in when there is
+something to start.
 
 Exit codes: 0.4: 1 for every refusal, usage and reason on stdout. 3.x: 2 for a command line that
 cannot be read, reason and short usage on stderr; 1 for everything else.

@@ -60,8 +60,8 @@ Try it:
 RULES = """\
 One dash or two, "-flag value" or "-flag=value"; a flag without a value is set by naming it and
 cleared by "-flag=false". A flag that only 0.4 had starts the server the 0.4 way, any other start
-is the 3.x way; the two kinds do not mix. Every flag has a variable: ETCD_ and its name in
-capitals, "-" as "_"; the flag wins.
+is the 3.x way; the two kinds do not mix. Every setting has a variable too: ETCD_ and the
+flag's name in capitals, "-" as "_"; the flag wins.
 """
 
 
@@ -108,7 +108,9 @@ def _entry(flag: Flag) -> str:
     default = _default(flag)
     text = flag.help + (f" [{default}]" if default else "")
     indent = " " * 8
-    body = textwrap.fill(text, COLUMNS, initial_indent=indent, subsequent_indent=indent)
+    body = textwrap.fill(
+        text, COLUMNS, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
     return f"  {', '.join(spellings)}\n{body}\n"
 
 

@@ -1,0 +1,304 @@
+import re
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from kvorum.cli import flags
+from kvorum.cli.flags import FLAGS, Flag, Kind, UsageError
+from kvorum.cli.settings import CONVERTERS, Settings, build, parse_urls, split_host_port
+from kvorum.config import LEGACY_CONFIG, Address, Config
+from kvorum.errors import ConfigError
+
+
+def built(line: str, **environment: str) -> Settings:
+    return build(flags.parse(line.split(), environment))
+
+
+def config(line: str, **environment: str) -> Config:
+    return built(line, **environment).config
+
+
+def faults(line: str, **environment: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        built(line, **environment)
+    assert not isinstance(caught.value, UsageError)
+    return caught.value.faults
+
+
+def usage_fault(line: str, **environment: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        built(line, **environment)
+    return str(caught.value)
+
+
+def test_no_flags_give_the_modern_defaults() -> None:
+    assert config("") == Config()
+
+
+def test_the_users_first_machine() -> None:
+    made = config(
+        "-peer-addr 127.0.0.1:7001 -addr 127.0.0.1:4001 -data-dir machines/machine1 -name machine1"
+    )
+    assert made == structs.replace(
+        LEGACY_CONFIG, name="machine1", data_dir=Path("machines/machine1")
+    )
+
+
+def test_the_users_second_machine() -> None:
+    made = config(
+        "-peer-addr 127.0.0.1:7002 -addr 127.0.0.1:4002 -peers 127.0.0.1:7001,127.0.0.1:7003"
+        " -data-dir machines/machine2 -name machine2"
+    )
+    assert made == structs.replace(
+        LEGACY_CONFIG,
+        name="machine2",
+        data_dir=Path("machines/machine2"),
+        peers=("127.0.0.1:7001", "127.0.0.1:7003"),
+        client_listen_addresses=(Address("", 4002),),
+        advertised_client_urls=("http://127.0.0.1:4002",),
+        peer_listen_addresses=(Address("", 7002),),
+        advertised_peer_urls=("http://127.0.0.1:7002",),
+    )
+
+
+def test_a_modern_member_of_three() -> None:
+    made = config(
+        "--name m1 --data-dir d --listen-client-urls http://127.0.0.1:2379,http://localhost:3379"
+        " --advertise-client-urls http://h1:2379 --listen-peer-urls http://0.0.0.0:2380"
+        " --initial-advertise-peer-urls http://h1:2380 --initial-cluster-token t"
+        " --initial-cluster m1=http://h1:2380,m2=http://h2:2380,m2=http://h2:9 --cors=*"
+        " --initial-cluster-state existing --heartbeat-interval 50 --election-timeout=500"
+    )
+    assert made == Config(
+        name="m1",
+        data_dir=Path("d"),
+        client_listen_addresses=(Address("127.0.0.1", 2379), Address("127.0.0.1", 3379)),
+        advertised_client_urls=("http://h1:2379",),
+        peer_listen_addresses=(Address("0.0.0.0", 2380),),
+        advertised_peer_urls=("http://h1:2380",),
+        initial_cluster={"m1": ("http://h1:2380",), "m2": ("http://h2:2380", "http://h2:9")},
+        initial_cluster_state="existing",
+        initial_cluster_token="t",
+        heartbeat_ms=50,
+        election_ms=500,
+    )
+    made.validate_bootstrap()
+
+
+def test_a_lone_name_is_enough_to_start() -> None:
+    made = config("-name m1")
+    assert (made.name, made.data_dir) == ("m1", Path("m1.etcd"))
+
+
+def test_a_legacy_member_takes_the_hosts_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "box")
+    made = built("-addr 127.0.0.1:4001")
+    assert (made.config.name, made.config.data_dir) == ("box", Path("box.etcd"))
+    assert [one.text for one in made.warnings] == [
+        "Using the directory box.etcd as the etcd curation directory"
+        " because a directory was not specified. "
+    ]
+    assert faults("-addr 127.0.0.1:4001 -data-dir d") == ["Name cannot be blank"]
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [
+        ("10.0.0.1", Address("10.0.0.1", 4002)),
+        ("10.0.0.1:99", Address("10.0.0.1", 99)),
+        ("[::1]", Address("::1", 4002)),
+        ("[::1]:99", Address("::1", 99)),
+    ],
+)
+def test_a_bind_address_may_leave_its_port_out(bind: str, address: Address) -> None:
+    made = config(f"-name m -addr h:4002 -bind-addr {bind}")
+    assert made.client_listen_addresses == (address,)
+    assert made.advertised_client_urls == ("http://h:4002",)
+
+
+def test_bad_legacy_addresses_are_named_all_at_once() -> None:
+    prefix = "failed sanitizing configuration:"
+    line = "-name m -addr 127.0.0.1 -peer-addr http://h:1 -peer-bind-addr :7001 -peers a:1,b"
+    assert faults(line) == [
+        f"{prefix} Peers: address b: missing port in address",
+        f"{prefix} Advertised URL: address 127.0.0.1: missing port in address",
+        f"{prefix} Peer Advertised URL: address http://h:1: too many colons in address",
+        f"{prefix} Peer Listen Host: IP required can't use a port only",
+    ]
+
+
+def test_a_peers_file_replaces_peers(tmp_path: Path) -> None:
+    path = tmp_path / "peers"
+    path.write_text("a:1, b:2,\n,c:3\n")
+    assert config(f"-name m -peers z:9 -peers-file {path}").peers == ("a:1", "b:2", "c:3")
+    assert usage_fault("-name m -peers-file /no/file") == (
+        "Peers file error: open /no/file: no such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "verbosity"), [("-addr h:1", 0), ("-v", 1), ("-v -vv", 2), ("-v=false -vv=0", 0)]
+)
+def test_the_higher_verbosity_counts(line: str, verbosity: int) -> None:
+    assert config(f"-name m {line}").verbosity == verbosity
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (
+            "-peer-heartbeat-interval abc",
+            'invalid value "abc" for flag -peer-heartbeat-interval: parse error',
+        ),
+        ("-snapshot=maybe", 'invalid boolean value "maybe" for -snapshot: parse error'),
+        ("-v=maybe", 'invalid boolean value "maybe" for -v: parse error'),
+        ("-retry-interval nan", 'invalid value "nan" for flag -retry-interval: parse error'),
+        (
+            "--advertise-client-urls http://127.0.0.1",
+            'invalid value "http://127.0.0.1" for flag -advertise-client-urls:'
+            ' URL address does not have the form "host:port": http://127.0.0.1',
+        ),
+        (
+            "--initial-cluster-state bogus",
+            'invalid value "bogus" for flag -initial-cluster-state: invalid value',
+        ),
+        (
+            "--log-level bogus",
+            'invalid value "bogus" for flag -log-level: unrecognized level: "bogus"',
+        ),
+        (
+            "--initial-cluster m1",
+            'invalid value "m1" for flag -initial-cluster: "m1" does not have the form name=url',
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named(line: str, text: str) -> None:
+    assert usage_fault(line) == text
+
+
+def test_a_variable_that_cannot_be_read_is_named() -> None:
+    assert usage_fault("-addr h:1", ETCD_MAX_RETRY_ATTEMPTS="abc") == (
+        'Parse error: ETCD_MAX_RETRY_ATTEMPTS: strconv.ParseInt: parsing "abc": invalid syntax'
+    )
+    assert faults("", ETCD_MAX_REQUEST_BYTES="abc") == [
+        'invalid value "abc" for ETCD_MAX_REQUEST_BYTES: parse error'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("ftp://h:1", "URL scheme must be http, https, unix, or unixs: ftp://h:1"),
+        ("localhost:1", "URL scheme must be http, https, unix, or unixs: localhost:1"),
+        ("127.0.0.1:1", 'parse "127.0.0.1:1": first path segment in URL cannot contain colon'),
+        ("http://h:1/p", "URL must not contain a path: http://h:1/p"),
+        ("http://h:x", 'URL address does not have the form "host:port": http://h:x'),
+        ("https://h:1", "this release serves http only: https://h:1"),
+    ],
+)
+def test_a_bad_url_is_named(url: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        parse_urls(f"http://ok:1,{url}")
+
+
+def test_a_modern_listener_needs_an_ip_and_an_advertised_url() -> None:
+    assert faults("--listen-client-urls http://example.com:15501") == [
+        "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        "expected IP in URL for binding (http://example.com:15501)",
+    ]
+    made = config("--listen-peer-urls http://[::1]:2380")
+    assert made.peer_listen_addresses == (Address("::1", 2380),)
+
+
+def test_a_stray_word_is_refused_the_modern_way_only() -> None:
+    assert faults("--name m extra") == ["'extra' is not a valid flag"]
+    assert config("-addr h:1 -name m extra").name == "m"
+
+
+def test_compaction_by_time_is_refused() -> None:
+    refusal = (
+        "--auto-compaction-retention needs --auto-compaction-mode=revision:"
+        " this release does not compact by time"
+    )
+    assert faults("--auto-compaction-retention 1") == [refusal]
+    assert faults("-addr h:1 -name m -auto-compaction-mode periodic") == [refusal]
+    assert config("--auto-compaction-mode periodic") == Config()
+
+
+def test_compaction_by_revision_is_a_number_of_revisions() -> None:
+    line = "--auto-compaction-mode=revision --auto-compaction-retention="
+    assert config(f"{line}1000").auto_compaction_retention == 1000
+    assert faults(f"{line}1h") == [
+        'error parsing CompactionRetention: strconv.ParseInt: parsing "1h": invalid syntax'
+    ]
+    assert faults("--auto-compaction-mode=bogus") == ['unknown auto-compaction-mode "bogus"']
+    legacy = config("-addr h:1 -name m -auto-compaction-retention 0")
+    assert legacy.auto_compaction_retention == 0
+
+
+def test_unsafe_is_said_loudly() -> None:
+    made = built("--unsafe-no-fsync")
+    assert made.config.unsafe_no_fsync
+    assert [one.text.split(":")[0] for one in made.warnings] == ["UNSAFE"]
+
+
+def test_faults_of_the_whole_come_with_faults_of_the_parts() -> None:
+    assert len(faults("--listen-client-urls http://127.0.0.1:1 --heartbeat-interval 500")) == 2
+
+
+SPECIAL_KINDS = {
+    Kind.ADDRESS, Kind.BIND_ADDRESS, Kind.PATH, Kind.PEERS, Kind.PEERS_FILE, Kind.LISTEN_URLS,
+    Kind.COMPACTION_MODE, Kind.RETENTION, Kind.VERBOSITY,
+}  # fmt: skip
+
+
+def test_every_kind_is_read_by_exactly_one_rule() -> None:
+    assert set(Kind) == SPECIAL_KINDS | set(CONVERTERS)
+    assert not SPECIAL_KINDS & set(CONVERTERS)
+
+
+def test_every_row_sets_a_field_that_exists() -> None:
+    assert {flag.field for flag in FLAGS if flag.field} == set(structs.asdict(Config())) - {"era"}
+
+
+def shown_default(flag: Flag, *, is_legacy: bool) -> str:
+    text = flag.legacy_default if is_legacy else flag.modern_default
+    is_prose = " " in text or "NAME" in text
+    return "" if is_prose or flag.group == flags.GROUP_HELP else text
+
+
+@pytest.mark.parametrize("is_legacy", [False, True])
+def test_giving_every_default_that_is_shown_changes_nothing(is_legacy: bool) -> None:  # noqa: FBT001
+    base = "-name default -data-dir d" + (" -v=false" if is_legacy else "")
+    line = base
+    for flag in FLAGS:
+        default = shown_default(flag, is_legacy=is_legacy)
+        name = flag.name(is_legacy=is_legacy)
+        if default and name != "name":
+            line += f" -{name}={default}"
+    assert line.count("=") > 8
+    assert config(line) == config(base)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.from_regex(r"[a-z0-9.-]{0,12}", fullmatch=True) | st.just("::1"),
+    st.integers(min_value=0, max_value=65535),
+)
+def test_an_address_comes_back_as_it_was_written(host: str, port: int) -> None:
+    assert split_host_port(str(Address(host, port))) == (host, port)
+
+
+@pytest.mark.parametrize("read", [split_host_port, parse_urls])
+@settings(deadline=None, max_examples=100)
+@given(text=st.text(alphabet="ah:/[]%@?#0159.,= ", max_size=16))
+def test_any_text_is_read_or_refused(read: Callable[[str], object], text: str) -> None:
+    for candidate in (text, f"http://{text}"):
+        with suppress(ValueError):
+            read(candidate)
