@@ -1,0 +1,1 @@
+"""The keyspace: every key's every value, by revision, and those who watch it change."""

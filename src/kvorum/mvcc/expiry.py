@@ -1,0 +1,43 @@
+"""Which keys expire when.
+
+Holds exactly the live keys whose current record has an expiration. The store keeps it up to date;
+whoever proposes expiry asks `next_due`, whoever applies it asks `due` and deletes what it names.
+Times are nanoseconds since the epoch and always come from outside.
+"""
+
+from sortedcontainers import SortedList
+
+
+class ExpiryQueue:
+    """Keys with an expiration, ordered by (expiration, key)."""
+
+    __slots__ = ("_expirations", "_order")
+
+    def __init__(self, expirations: dict[bytes, int] | None = None) -> None:
+        self._expirations = dict(expirations or {})
+        self._order = SortedList((at, key) for key, at in self._expirations.items())
+
+    def __len__(self) -> int:
+        return len(self._expirations)
+
+    def set(self, key: bytes, expiration: int) -> None:
+        """Sets when `key` expires; 0 for never."""
+        known = self._expirations.get(key, 0)
+        if known == expiration:
+            return
+        if known:
+            self._order.remove((known, key))
+        if expiration:
+            self._expirations[key] = expiration
+            self._order.add((expiration, key))
+        else:
+            del self._expirations[key]
+
+    def due(self, now_ns: int) -> list[bytes]:
+        """Keys with an expiration of at most `now_ns`; they stay until deleted or rewritten."""
+        count = self._order.bisect_left((now_ns + 1, b""))
+        return [key for _, key in self._order[:count]]
+
+    def next_due(self) -> int | None:
+        """The earliest expiration, None when nothing expires."""
+        return self._order[0][0] if self._order else None
