@@ -44,7 +44,7 @@ class HardState(Struct, array_like=True, gc=False, eq=True):
     commit: Index = 0
 
 
-class ConfState(Struct, array_like=True, eq=True):
+class ConfState(Struct, array_like=True, frozen=True):
     """Who takes part, sorted by id. In a joint configuration `outgoing` holds the old voters.
 
     `learners_next` are voters of `outgoing` that become learners when the joint phase ends.

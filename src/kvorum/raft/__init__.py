@@ -1,0 +1,1 @@
+"""Consensus after the Raft thesis, without I/O. Begin with `rawnode`; usable alone."""
