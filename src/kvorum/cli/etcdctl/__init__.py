@@ -1,0 +1,1 @@
+"""etcdctl: the command line client."""

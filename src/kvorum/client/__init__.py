@@ -1,0 +1,1 @@
+"""Clients of a running server: for etcdctl, for tests, for programs."""
