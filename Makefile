@@ -1,0 +1,56 @@
+# Everything a newcomer needs: `make run` for a server, `make test` for the tests.
+# Needs Python 3.11 or newer with venv, and git; the rest goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run cluster test lint fmt docs hooks clean
+
+help:  ## Show this list
+	@echo "kvorum: a drop-in etcd in Python"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(READY)  ## Start one server on its defaults (ARGS="-addr 127.0.0.1:4001" for others)
+	$(BIN)/etcd $(ARGS)
+
+cluster: $(READY)  ## Start three members, the 0.4 way; Ctrl-C stops all three
+	@scripts/cluster $(BIN)/etcd
+
+test: $(READY_DEV)  ## Run all tests
+	$(BIN)/pytest -n auto $(ARGS)
+
+lint: $(READY_DEV)  ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(READY_DEV)  ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(READY)  ## Write the pages that are made from the code
+	$(BIN)/python -m kvorum.cli.helptext > docs/flags.md
+
+hooks: $(READY_DEV)  ## Run the checks before every commit
+	git config core.hooksPath .githooks
+
+clean:  ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The stamps are older than pyproject.toml when the dependencies may have changed.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is %s; name another with make PYTHON=..." % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(READY_DEV): pyproject.toml $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
