@@ -7,7 +7,9 @@ revision up to C, that is, it touches what was written since and not the whole k
     for each record r of a revision < C: the record it replaced goes, and r too if a tombstone
 
 What was written at C, and what that replaced, stays until the next compaction: a watch may start
-at C, and gets every event of it with the value before. Both C and the revision cleaned so far are in the META table; a crash between
+at C, and gets every event of it with the value before.
+
+Both C and the revision cleaned so far are in the META table; a crash between
 slices loses nothing but the work since, and doing a slice twice does no harm.
 Source: v3-grpc section 2.7.
 """
