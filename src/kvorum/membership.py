@@ -82,11 +82,16 @@ class Cluster:
         self.members: dict[MemberId, Member] = {}
         self.attributes = Attributes()
         self.conf_state = ConfState()
+        self.generation = 0
+        """Grows with every change of a member, so that others can tell cheaply."""
 
     def restore(self) -> None:
         """Reads everything anew from the backend."""
+        self.generation += 1
         pairs = self._backend.scan(Table.MEMBERS, b"")
-        self.members = {member.id: member for member in (_decode_member(value) for _, value in pairs)}
+        self.members = {
+            member.id: member for member in (_decode_member(value) for _, value in pairs)
+        }
         stored = self._backend.get(Table.META, _ATTRIBUTES_KEY)
         self.attributes = Attributes() if stored is None else _decode_attributes(stored)
         stored = self._backend.get(Table.META, _CONF_STATE_KEY)
@@ -131,6 +136,7 @@ class Cluster:
     def put(self, member: Member) -> None:
         """Adds a member, or replaces what is known of it."""
         assert not self.was_removed(member.id), "a removed id never comes back"
+        self.generation += 1
         self.members[member.id] = member
         self._backend.put(Table.MEMBERS, _member_key(member.id), _encode(member))
 
@@ -139,6 +145,7 @@ class Cluster:
         member = self.members.pop(member_id, None)
         if member is None:
             return None
+        self.generation += 1
         self._backend.delete(Table.MEMBERS, _member_key(member_id))
         self.attributes.removed.append(member_id)
         self.set_attributes(self.attributes)

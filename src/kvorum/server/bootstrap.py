@@ -1,0 +1,247 @@
+"""Which member this process is, and with what it starts: decided once, before anything is served.
+
+    data directory holds data              restart as the member the data says
+    0.4, `-peers` given                    join through the first peer that answers
+    0.4, no peers                          a new cluster of one
+    3.x, `--initial-cluster-state new`     one of the first members; all compute the same birth
+    3.x, `... existing`                    take the seat the running members hold for our peer URL
+
+A new cluster's log begins with one configuration change per first member, already committed, so
+that whoever joins later learns all from the log. In the 3.x way every first member writes the very
+same entries, from the same settings, without talking to the others.
+
+Rules: nothing is decided twice. The seat is in the log's metadata before the member takes part,
+and a directory that holds a seat never takes another.
+Source: reference contract, v2-api section 9.1; v3-operations section 4.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from kvorum.apply.commands import MembershipChange, encode_membership_change
+from kvorum.backend.base import Backend
+from kvorum.backend.lmdbenv import LmdbBackend
+from kvorum.clock import Clock
+from kvorum.config import Config, Era
+from kvorum.errors import StorageError
+from kvorum.membership import Cluster, Member
+from kvorum.raft.confchange import encode_conf_change
+from kvorum.raft.storage import MemoryStorage
+from kvorum.raft.types import (
+    ConfChange,
+    ConfChangeSingle,
+    ConfChangeType,
+    Entry,
+    EntryType,
+    HardState,
+    MemberId,
+    SnapshotMeta,
+)
+from kvorum.server.joining import find_seat, join, join_once
+from kvorum.server.server import Identity, Opened
+from kvorum.wal.datadir import DataDir
+from kvorum.wal.replay import Recovered
+from kvorum.wal.wal import Wal
+
+_log = logging.getLogger("kvorum.server")
+
+FIRST_TERM = 1
+
+Post = Callable[[Callable[[], object]], object]
+OnFailure = Callable[[BaseException], object]
+
+
+class LogMetadata(Struct, array_like=True):
+    """What the log says of itself: whose it is, and with whom the cluster was born.
+
+    `founders` is None for a member that joined. A founder's first entries follow from it, so a
+    crash before they were written loses nothing.
+    """
+
+    identity: Identity
+    founders: list[Member] | None = None
+    is_legacy: bool = False
+
+
+class Files:
+    """The data directory, held by this process, with its backend open."""
+
+    def __init__(self, config: Config, post: Post, on_failure: OnFailure) -> None:
+        self._post = post
+        self._on_failure = on_failure
+        self.directory = DataDir.open(config.data_dir)
+        self.backend: Backend = LmdbBackend.open(self.directory.backend_path, post)
+
+    def create_log(self, metadata: LogMetadata) -> Wal:
+        """A new log; from now on the directory holds this seat."""
+        encoded = msgspec.msgpack.encode(metadata)
+        return Wal.create(self.directory.wal_dir, encoded, self._post, self._on_failure)
+
+    def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
+        """The log as it was left."""
+        wal, recovered = Wal.open(self.directory.wal_dir, self._post, self._on_failure)
+        metadata = msgspec.msgpack.decode(recovered.metadata, type=LogMetadata)
+        return wal, recovered, metadata
+
+
+async def open_member(config: Config, clock: Clock, post: Post, on_failure: OnFailure) -> Opened:
+    """Opens the data directory and takes or finds this member's seat.
+
+    Args:
+        config: the settings, valid.
+        clock: draws the ids of a new cluster.
+        post: runs a callable on the owning thread.
+        on_failure: called once, on the owning thread, when the disk has failed for good.
+
+    Raises:
+        ConfigError: the settings cannot start a member.
+        StorageError: the data directory cannot be used.
+        UnavailableError: nobody gave us a seat.
+    """
+    if DataDir.has_data(config.data_dir):
+        return await _restart(config, Files(config, post, on_failure))
+    config.validate_bootstrap()
+    if config.era is Era.LEGACY and config.peers:
+        # The directory is taken first: two processes must not ask for seats to the same data.
+        files = Files(config, post, on_failure)
+        seat = await join(config, clock)
+        return _sit_down(files, Identity(seat.cluster_id, seat.member_id, config.name), seat.peers)
+    if config.era is Era.MODERN and config.initial_cluster_state == "existing":
+        seat = await find_seat(config)
+        files = Files(config, post, on_failure)
+        return _sit_down(files, Identity(seat.cluster_id, seat.member_id, config.name), seat.peers)
+    files = Files(config, post, on_failure)
+    metadata = _alone(config, clock) if config.era is Era.LEGACY else _together(config)
+    wal = files.create_log(metadata)
+    blank = Recovered(b"", HardState(), SnapshotMeta(), [], 0)
+    return _open(files, wal, blank, metadata)
+
+
+def _alone(config: Config, clock: Clock) -> LogMetadata:
+    """A new cluster of one, the 0.4 way; its ids are drawn."""
+    _log.info("%s is starting a new cluster", config.name)
+    cluster_id = clock.random_below((1 << 63) - 1) + 1
+    member = Member(
+        id=clock.random_below((1 << 63) - 1) + 1,
+        name=config.name,
+        peer_urls=config.advertised_peer_urls,
+        client_urls=config.advertised_client_urls,
+    )
+    return LogMetadata(Identity(cluster_id, member.id, config.name), [member], is_legacy=True)
+
+
+def _together(config: Config) -> LogMetadata:
+    """One of the first members of a 3.x cluster; ids follow from URLs and token on all of them."""
+    founders = [
+        Member(
+            id=_stable_id(config.initial_cluster_token, *sorted(urls)),
+            name=name,
+            peer_urls=tuple(sorted(urls)),
+        )
+        for name, urls in config.bootstrap_cluster.items()
+    ]
+    founders.sort(key=lambda member: member.id)
+    cluster_id = _stable_id(*(f"{member.id:x}" for member in founders))
+    own = next(member for member in founders if member.name == config.name)
+    return LogMetadata(Identity(cluster_id, own.id, config.name), founders)
+
+
+def _stable_id(*parts: str) -> int:
+    """63 bits that follow from the parts alone; never 0."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1 or 1
+
+
+def _sit_down(files: Files, identity: Identity, peers: dict[MemberId, str]) -> Opened:
+    """Starts with an empty log; the leader fills it."""
+    wal = files.create_log(LogMetadata(identity))
+    return Opened(identity, files.backend, wal, MemoryStorage(), peers)
+
+
+async def _restart(config: Config, files: Files) -> Opened:
+    wal, recovered, metadata = files.open_log()
+    cluster = Cluster(files.backend)
+    cluster.restore()
+    own_id = metadata.identity.member_id
+    others = [member for member in cluster if member.id != own_id]
+    if config.era is Era.LEGACY:
+        urls = ",".join(member.peer_urls[0] for member in others)
+        _log.info("Peer URLs in log:  / %s (%s)", metadata.identity.name, urls)
+        for member in others:
+            _log.info("%s: peer added: '%s'", metadata.identity.name, member.name)
+    own = cluster.members.get(own_id)
+    if own is not None and others and own.peer_urls != config.advertised_peer_urls:
+        # The others still call at the old address, so we could never hear of a leader.
+        addresses = [member.peer_urls[0].partition("//")[2] for member in others]
+        await join_once(config, addresses, own_id)
+    return _open(files, wal, recovered, metadata)
+
+
+def _open(files: Files, wal: Wal, recovered: Recovered, metadata: LogMetadata) -> Opened:
+    is_blank = not (recovered.entries or recovered.snapshot.index or files.backend.applied[0])
+    if is_blank and metadata.founders is not None:
+        recovered.hard_state, recovered.entries = _first_entries(metadata, metadata.founders)
+        wal.append(recovered.hard_state, recovered.entries)
+        wal.sync_now()
+    storage = load_log(files, wal, recovered)
+    return Opened(metadata.identity, files.backend, wal, storage, {})
+
+
+def _first_entries(metadata: LogMetadata, founders: list[Member]) -> tuple[HardState, list[Entry]]:
+    birth = (metadata.identity.cluster_id, metadata.is_legacy)
+    entries = []
+    for index, member in enumerate(founders, start=1):
+        context = encode_membership_change(MembershipChange(id=0, add=member, birth=birth))
+        change = ConfChange((ConfChangeSingle(ConfChangeType.ADD_VOTER, member.id),), context)
+        data = encode_conf_change(change)
+        entries.append(Entry(FIRST_TERM, index, EntryType.CONF_CHANGE, data))
+    return HardState(term=FIRST_TERM, commit=len(entries)), entries
+
+
+def load_log(files: Files, wal: Wal, recovered: Recovered) -> MemoryStorage:
+    """Raft's log in memory, from the files.
+
+    The backend may be ahead of the log only after it took a snapshot whose marker was not written
+    yet; then the marker is written now.
+
+    Raises:
+        StorageError: log and backend do not belong together.
+    """
+    applied_index, applied_term = files.backend.applied
+    cluster = Cluster(files.backend)
+    cluster.restore()
+    applied = SnapshotMeta(applied_index, applied_term, cluster.conf_state)
+    entries = recovered.entries
+    base = applied
+    if entries and entries[-1].index < applied_index:
+        entries = []
+    elif entries and entries[0].index <= applied_index:
+        base = SnapshotMeta(entries[0].index, entries[0].term)
+        at_applied = entries[applied_index - entries[0].index]
+        if at_applied.term != applied_term:
+            raise _mismatch(files, f"both hold entry {applied_index}, with different terms")
+        entries = entries[1:]
+    elif entries and entries[0].index > applied_index + 1:
+        missing = f"entries {applied_index + 1} to {entries[0].index - 1} are missing"
+        raise _mismatch(files, missing)
+    if not entries and recovered.snapshot.index < applied_index and base is applied:
+        wal.append_snapshot(applied)
+        wal.sync_now()
+    storage = MemoryStorage()
+    storage.apply_snapshot(base)
+    storage.append(entries)
+    storage.set_hard_state(recovered.hard_state)
+    storage.set_snapshot_meta(applied)
+    return storage
+
+
+def _mismatch(files: Files, reason: str) -> StorageError:
+    return StorageError(
+        f"the log does not go with the state beside it: {reason}. Restore the whole directory from"
+        " one backup, or remove it and let this member join anew",
+        files.directory.wal_dir,
+    )

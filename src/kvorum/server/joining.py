@@ -1,0 +1,179 @@
+"""How a process asks the members of a running cluster for a seat.
+
+A 0.4 join is `PUT /join` on a peer port, with who we are as JSON; a member that does not lead
+redirects to the one that does. The answer's body is the log index, as 0.4 gave it; which seat we
+got, and who the others are, comes in headers of ours.
+Source: reference contract, v2-api sections 9.2 and 12.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import msgspec
+
+from kvorum.clock import Clock
+from kvorum.config import Config
+from kvorum.errors import UnavailableError
+from kvorum.net.dialer import HttpReply, http_request
+from kvorum.raft.types import MemberId
+from kvorum.server.seats import Seat
+
+_log = logging.getLogger("kvorum.server")
+
+REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT}
+REDIRECTS_MAX = 10
+JOIN_VERSION = 2
+"""The version of 0.4's protocol between members that a join names."""
+
+CLUSTER_HEADER = b"x-kvorum-cluster-id"
+MEMBER_HEADER = b"x-kvorum-member-id"
+PEERS_HEADER = b"x-kvorum-peers"
+"""`<hex id>=<peer URL>`, comma separated: every other member."""
+
+
+class JoinRequest(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The JSON of a join. `memberID` is ours: the seat whose data the joiner holds, in hex."""
+
+    name: str
+    raft_url: str = msgspec.field(name="raftURL")
+    etcd_url: str = msgspec.field(name="etcdURL")
+    min_version: int = 0
+    max_version: int = 0
+    member_id: str = msgspec.field(name="memberID", default="")
+
+
+class ListedMember(msgspec.Struct, rename="camel"):
+    """One member in the answer of a peer port's `/members`; ids in hex."""
+
+    id: str
+    name: str
+    peer_urls: tuple[str, ...] = msgspec.field(name="peerURLs")
+    client_urls: tuple[str, ...] = msgspec.field(name="clientURLs")
+
+
+class MemberListing(msgspec.Struct):
+    """The answer of a peer port's `/members`."""
+
+    cluster_id: str
+    members: list[ListedMember]
+
+
+class _JoinErrorBody(msgspec.Struct):
+    message: str
+    cause: str = ""
+
+
+async def join(config: Config, clock: Clock, member_id: MemberId = 0) -> Seat:
+    """Tries every peer in turn, round after round, until one gives us a seat.
+
+    Raises:
+        UnavailableError: `max_retry_attempts` rounds without success.
+    """
+    peers = config.peers
+    listing = " ".join(peers)
+    attempt = 0
+    while True:
+        seat = await join_once(config, peers, member_id)
+        if seat is not None:
+            return seat
+        if attempt + 1 == config.max_retry_attempts:
+            break
+        pause = config.retry_interval_seconds
+        if pause is None:
+            pause = 2.5 + clock.random_below(2450) / 1000
+        _log.info(
+            "%s is unable to join the cluster using any of the peers [%s] at %dth time."
+            " Retrying in %.1f seconds",
+            config.name,
+            listing,
+            attempt,
+            pause,
+        )
+        await asyncio.sleep(pause)
+        attempt += 1
+    reason = f"fail joining the cluster via given peers after {config.max_retry_attempts} retries"
+    _log.warning("%s cannot connect to existing peers [%s]: %s", config.name, listing, reason)
+    raise UnavailableError(reason)
+
+
+async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -> Seat | None:
+    """One round over the peers (`host:port`); None when none of them gave us a seat."""
+    request = JoinRequest(
+        name=config.name,
+        raft_url=config.advertised_peer_urls[0],
+        etcd_url=config.advertised_client_urls[0],
+        min_version=JOIN_VERSION,
+        max_version=JOIN_VERSION,
+        member_id=f"{member_id:x}" if member_id else "",
+    )
+    body = msgspec.json.encode(request)
+    patience = (3 * config.heartbeat_ms + config.election_ms) / 1000 + 1
+    for peer in filter(None, map(str.strip, peers)):
+        try:
+            seat = await _ask(f"http://{peer}/join", body, patience)
+        except (OSError, UnavailableError) as error:
+            _log.info("%s attempted to join via %s failed: %s", config.name, peer, error)
+        else:
+            _log.info("%s joined the cluster via peer %s", config.name, peer)
+            return seat
+    return None
+
+
+async def _ask(url: str, body: bytes, patience: float) -> Seat:
+    for _ in range(REDIRECTS_MAX):
+        _log.info("Send Join Request to %s", url)
+        reply = await http_request(url, "PUT", {"Content-Type": "application/json"}, body, patience)
+        if reply.status not in REDIRECTS:
+            return _read_seat(reply)
+        url = reply.headers[b"location"].decode()
+    raise UnavailableError("fail on join request: too many redirects")
+
+
+async def find_seat(config: Config) -> Seat:
+    """Finds, at the members `initial_cluster` lists, the seat that holds our peer URL.
+
+    Raises:
+        UnavailableError: none of them answers, or none knows our URL.
+    """
+    own = set(config.advertised_peer_urls)
+    patience = config.election_ms / 1000 + 1
+    for url in (url for urls in config.initial_cluster.values() for url in urls if url not in own):
+        try:
+            reply = await http_request(f"{url}/members", "GET", {}, b"", patience)
+            listing = msgspec.json.decode(reply.body, type=MemberListing)
+        except (OSError, UnavailableError, msgspec.DecodeError) as error:
+            _log.warning("cannot get the members from %s: %s", url, error)
+            continue
+        seats = {int(member.id, 16): member.peer_urls for member in listing.members}
+        for member_id, peer_urls in seats.items():
+            if own & set(peer_urls):
+                peers = {other: urls[0] for other, urls in seats.items() if other != member_id}
+                return Seat(int(listing.cluster_id, 16), member_id, 0, peers)
+        raise UnavailableError(
+            f"error validating peerURLs {sorted(own)}: no match found among the members of {url}."
+            " Add this member to the cluster first"
+        )
+    raise UnavailableError(
+        "cannot fetch cluster info from peer urls:"
+        " could not retrieve cluster information from the given URLs"
+    )
+
+
+def _read_seat(reply: HttpReply) -> Seat:
+    headers = reply.headers
+    if reply.status != HTTPStatus.OK:
+        try:
+            error = msgspec.json.decode(reply.body, type=_JoinErrorBody)
+        except msgspec.DecodeError:
+            error = _JoinErrorBody(f"status {reply.status}")
+        cause = f" ({error.cause})" if error.cause else ""
+        raise UnavailableError(f"fail on join request: {error.message}{cause}")
+    if CLUSTER_HEADER not in headers or MEMBER_HEADER not in headers:
+        raise UnavailableError("fail on join request: the peer is not a kvorum server")
+    peers = {}
+    for pair in filter(None, headers.get(PEERS_HEADER, b"").decode().split(",")):
+        member_id, _, url = pair.partition("=")
+        peers[int(member_id, 16)] = url
+    return Seat(int(headers[CLUSTER_HEADER], 16), int(headers[MEMBER_HEADER], 16), 0, peers)

@@ -1,0 +1,168 @@
+"""Who may take a seat: the leader's side of a 0.4 join.
+
+Rules:
+    A new name gets a seat if there is room (`active_size`) and its peer URL is free.
+    A known name with the id it holds is the same member, whatever its URLs are now.
+    A known name without an id has lost its data, and with it its votes. It must not come back as
+    the voter it was: it could vote twice in one term, or be counted for entries it no longer
+    holds. It gets a new id, and one joint change takes the old one away and adds the new one.
+    A known name without an id, while the member of that name is alive, is somebody else: refused.
+
+One change of membership is under way at a time; raft would refuse a second.
+Source: reference contract, v2-api section 9.2; Raft thesis, sections 4.1 and 4.3, and 11.2 on
+members that lose their disks.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from kvorum.apply.applier import MembershipApplied
+from kvorum.apply.commands import MembershipChange, UpdateMember
+from kvorum.errors import ClusterFull, KeyExists, PeerAddressExists, RequestError, UnavailableError
+from kvorum.membership import Member
+from kvorum.raft.types import ConfChangeSingle, ConfChangeType, MemberId
+from kvorum.server.server import Server
+
+SEAT_REQUESTS_MAX = 64
+"""Joins waiting for the one under way; more are refused."""
+
+
+class SeatRequest(Struct):
+    """A process that asks for a seat.
+
+    Attributes:
+        member_id: the seat it held before, 0 when it holds no data.
+    """
+
+    name: str
+    peer_url: str
+    client_url: str
+    member_id: MemberId = 0
+
+
+class Seat(Struct):
+    """The seat given.
+
+    Attributes:
+        index: the log index at which the leader knew it.
+        peers: id to peer URL of every other member.
+    """
+
+    cluster_id: int
+    member_id: MemberId
+    index: int
+    peers: dict[MemberId, str]
+
+
+SeatCompletion: TypeAlias = Callable[[Seat | RequestError | UnavailableError], None]
+
+
+class Seats:
+    """Gives seats one after the other; every completion is called exactly once."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._waiting: deque[tuple[SeatRequest, SeatCompletion]] = deque()
+        self._is_busy = False
+
+    def request(self, request: SeatRequest, completion: SeatCompletion) -> None:
+        """Asks for a seat. Only the leader can give one."""
+        if len(self._waiting) >= SEAT_REQUESTS_MAX:
+            completion(UnavailableError("too many requests"))
+            return
+        self._waiting.append((request, completion))
+        self._next()
+
+    def _next(self) -> None:
+        while self._waiting and not self._is_busy:
+            request, completion = self._waiting.popleft()
+            self._is_busy = True
+            self._give(request, partial(self._done, completion))
+
+    def _done(
+        self, completion: SeatCompletion, answer: Seat | RequestError | UnavailableError
+    ) -> None:
+        self._is_busy = False
+        completion(answer)
+        self._next()
+
+    def _give(self, request: SeatRequest, completion: SeatCompletion) -> None:
+        server = self._server
+        if not server.is_leader:
+            completion(UnavailableError("no leader"))
+            return
+        holder = server.cluster.find_by_peer_url(request.peer_url)
+        if holder is not None and holder.name != request.name:
+            completion(PeerAddressExists(request.client_url, server.store.revision))
+            return
+        known = server.cluster.find_by_name(request.name)
+        if known is not None and known.id == request.member_id:
+            self._welcome_back(known, request, completion)
+        elif known is not None and server.is_alive(known.id):
+            completion(KeyExists(request.name, server.store.revision))
+        elif known is None and self._is_full():
+            completion(ClusterFull(index=server.store.revision))
+        else:
+            self._seat_anew(known, request, completion)
+
+    def _is_full(self) -> bool:
+        cluster = self._server.cluster
+        return len(cluster.members) >= cluster.attributes.config.active_size
+
+    def _welcome_back(
+        self, known: Member, request: SeatRequest, completion: SeatCompletion
+    ) -> None:
+        member = msgspec.structs.replace(
+            known, peer_urls=(request.peer_url,), client_urls=(request.client_url,)
+        )
+        if member == known:
+            completion(self._seat(known.id))
+            return
+
+        def updated(result: object) -> None:
+            if isinstance(result, UnavailableError):
+                completion(result)
+            else:
+                completion(self._seat(known.id))
+
+        self._server.propose(UpdateMember(member), updated)
+
+    def _seat_anew(
+        self, known: Member | None, request: SeatRequest, completion: SeatCompletion
+    ) -> None:
+        member = Member(
+            id=self._server.clock.random_below((1 << 63) - 1) + 1,
+            name=request.name,
+            peer_urls=(request.peer_url,),
+            client_urls=(request.client_url,),
+        )
+        steps: tuple[ConfChangeSingle, ...] = (
+            ConfChangeSingle(ConfChangeType.ADD_VOTER, member.id),
+        )
+        if known is not None:
+            steps: tuple[ConfChangeSingle, ...] = (
+                ConfChangeSingle(ConfChangeType.REMOVE, known.id),
+                *steps,
+            )
+
+        def seated(result: object) -> None:
+            if isinstance(result, MembershipApplied):
+                completion(self._seat(member.id))
+            else:
+                assert isinstance(result, UnavailableError)
+                completion(result)
+
+        change = MembershipChange(id=0, add=member, remove=known.id if known else 0)
+        self._server.change_membership(change, steps, seated)
+
+    def _seat(self, member_id: MemberId) -> Seat:
+        server = self._server
+        peers = {
+            member.id: member.peer_urls[0] for member in server.cluster if member.id != member_id
+        }
+        return Seat(server.cluster_id, member_id, server.applied_index, peers)

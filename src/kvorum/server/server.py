@@ -1,0 +1,413 @@
+"""The member: owns the state machine, consensus and their shells, and is what handlers talk to.
+
+All methods run on the thread that owns the state. Nothing here awaits: work comes in through
+`propose`, `read`, `receive` and `tick`, is collected, and one `turn` per pass of the loop carries
+it through the `Driver`. So the whole member runs in a simulator as it runs on sockets.
+
+Start order: state restored from the backend, raft from the log, then peers, then ticks.
+Stop order: leadership handed over, waiting requests answered, log and backend made durable.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from kvorum.apply.applier import Applier, MembershipApplied
+from kvorum.apply.commands import Command, MembershipChange, encode_membership_change
+from kvorum.backend.base import Backend, Installer, ReadView
+from kvorum.clock import Clock
+from kvorum.config import Config
+from kvorum.errors import UnavailableError
+from kvorum.raft.rawnode import ProposalDropped, RaftConfig, RawNode, SoftState
+from kvorum.raft.storage import MemoryStorage
+from kvorum.raft.types import (
+    NO_MEMBER,
+    ConfChange,
+    ConfChangeSingle,
+    MemberId,
+    Message,
+    MessageType,
+    Role,
+    SnapshotMeta,
+)
+from kvorum.server.announce import Announcer
+from kvorum.server.driver import Driver, Hooks
+from kvorum.server.logkeeper import LogKeeper
+from kvorum.server.proposals import Completion, Proposals
+from kvorum.server.reads import ReadCompletion, Reads
+from kvorum.server.stats import ServerStats
+from kvorum.server.upkeep import Upkeep
+from kvorum.wal.wal import Wal
+
+_log = logging.getLogger("kvorum.server")
+
+TICKS_PER_HEARTBEAT = 5
+"""Elections are randomised in ticks, so ticks must be finer than heartbeats: with one tick a
+heartbeat, 0.4's timings would leave four distinct timeouts and split every fourth vote."""
+
+REQUEST_SECONDS = 5.0
+"""A request is given up after this and two election timeouts, as etcd does."""
+
+COMMIT_SECONDS = 0.1
+"""How often the backend makes its buffer durable; the log covers what it has not."""
+
+
+class Identity(Struct, frozen=True):
+    """Which seat of which cluster this process holds."""
+
+    cluster_id: int
+    member_id: MemberId
+    name: str
+
+
+class Opened(Struct):
+    """What bootstrap leaves for the server.
+
+    Attributes:
+        identity: who it is.
+        peers: id to peer URL of members that the state does not know yet.
+    """
+
+    identity: Identity
+    backend: Backend
+    wal: Wal
+    storage: MemoryStorage
+    peers: dict[MemberId, str]
+
+
+class Transport(Protocol):
+    """How messages reach other members; the simulator has its own."""
+
+    def set_peer(self, member_id: MemberId, url: str) -> None:
+        """Begins, or goes on, to talk to this member at this URL."""
+
+    def remove_peer(self, member_id: MemberId) -> None:
+        """Stops talking to this member."""
+
+    def send(self, messages: list[Message]) -> None:
+        """Sends without blocking; may drop."""
+
+    def send_snapshot(self, message: Message, view: ReadView) -> None:
+        """Sends an image; the outcome is told by `Server.snapshot_sent`."""
+
+    def last_contact(self, member_id: MemberId) -> float:
+        """When this member was last heard, by the monotonic clock; 0 for never."""
+
+
+class Server:
+    """One member of the cluster. See the module's note for how work flows through it."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        opened: Opened,
+        transport: Transport,
+        schedule: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.name = config.name
+        self.member_id = opened.identity.member_id
+        self.on_failure: Callable[[str], object] = _nobody
+        """Called once when the member can never acknowledge anything again."""
+        self.tick_seconds = config.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
+        self._transport = transport
+        self._schedule = schedule
+        self._backend = opened.backend
+        self._wal = opened.wal
+
+        self._applier = Applier(opened.backend)
+        self._applier.restore()
+        self.store, self.tree = self._applier.store, self._applier.tree
+        self.hub, self.cluster = self._applier.hub, self._applier.cluster
+        self.stats = ServerStats(started_ns=clock.wall_ns())
+
+        raft_config = RaftConfig(
+            member_id=self.member_id,
+            election_ticks=round(config.election_ms / config.heartbeat_ms * TICKS_PER_HEARTBEAT),
+            heartbeat_ticks=TICKS_PER_HEARTBEAT,
+            random_below=clock.random_below,
+        )
+        self._raft = RawNode(raft_config, opened.storage, self._applier.applied_index)
+        timeout = REQUEST_SECONDS + 2 * config.election_ms / 1000
+        self._proposals = Proposals(self._raft, clock, timeout)
+        self._reads = Reads(self._raft, clock, timeout, config.election_ms / 1000)
+        self._driver = Driver(
+            self._raft,
+            opened.storage,
+            opened.wal,
+            self._applier,
+            (self._proposals, self._reads),
+            Hooks(self._send, self._soft_state_changed, self._install, self._membership_applied),
+        )
+        self._log_keeper = LogKeeper(
+            self.name, opened.storage, opened.wal, opened.backend, config.snapshot_count
+        )
+        self._announcer = Announcer(self.name, self.cluster)
+        self._upkeep = Upkeep(config, clock, self._applier, self.propose, self._schedule_if_running)
+        self.leader_id: MemberId = NO_MEMBER
+        self.is_leader = False
+        self._is_turn_scheduled = False
+        self._is_stopped = False
+        self._peers = dict(opened.peers)
+        self._peers_generation = -1
+        self._pending_install: tuple[SnapshotMeta, Installer] | None = None
+        self._membership_waiters: dict[int, _MembershipWaiter] = {}
+        self._heartbeat_countdown = TICKS_PER_HEARTBEAT
+        self._commit_at = 0.0
+
+    # What handlers ask.
+
+    @property
+    def cluster_id(self) -> int:
+        """64 bits; the same on every member."""
+        return self.cluster.cluster_id
+
+    @property
+    def applied_index(self) -> int:
+        """The last log entry this member's state includes."""
+        return self._applier.applied_index
+
+    @property
+    def term(self) -> int:
+        """Raft's current term here."""
+        return self._driver.term
+
+    def propose(self, command: Command, completion: Completion) -> None:
+        """Puts a command into the log; `completion` gets what applying it returned.
+
+        It is called exactly once: with the command's result, or with an UnavailableError when
+        there is no leader, the server stops, or the outcome is unknown at the deadline.
+        """
+        self._proposals.propose(command, completion)
+        self.wake()
+
+    def read(self, completion: ReadCompletion) -> None:
+        """Calls `completion(None)` once a read of local state is linearizable."""
+        self._reads.read(completion)
+        self.wake()
+
+    def wake(self) -> None:
+        """Makes sure a turn runs in this pass of the loop or the next."""
+        if not self._is_turn_scheduled and not self._is_stopped:
+            self._is_turn_scheduled = True
+            self._schedule(self._turn)
+
+    # What the shells bring.
+
+    def start(self) -> None:
+        """Takes part from now on."""
+        self._announcer.started(self.term)
+        for member_id, url in self._peers.items():
+            self._transport.set_peer(member_id, url)
+        self._turn()
+        if self.cluster.conf_state.voters == (self.member_id,):
+            # Nobody else could lead: there is no timeout to wait for.
+            self._raft.campaign()
+            self.wake()
+
+    def receive(self, messages: list[Message]) -> None:
+        """Messages from other members."""
+        now = self.clock.monotonic()
+        for message in messages:
+            if message.type is MessageType.APPEND:
+                self.stats.appends_received += 1
+                self.stats.received.add(now, sum(len(e.data) for e in message.entries))
+            self._raft.step(message)
+        self.wake()
+
+    def unreachable(self, member_id: MemberId) -> None:
+        """A message to this member was lost."""
+        self._raft.report_unreachable(member_id)
+
+    def snapshot_sent(self, member_id: MemberId, ok: bool) -> None:  # noqa: FBT001 -- raft's word
+        """A snapshot transfer to this member has ended."""
+        self._raft.report_snapshot(member_id, ok)
+        self.wake()
+
+    def begin_snapshot(self) -> Installer:
+        """Room for an image that another member sends."""
+        return self._backend.installer()
+
+    def receive_snapshot(self, message: Message, installer: Installer) -> None:
+        """An image has arrived whole; it is installed if raft wants it, else forgotten."""
+        if message.snapshot is None or self._pending_install is not None:
+            installer.abort()
+            return
+        self._pending_install = (message.snapshot, installer)
+        self._raft.step(message)
+        self._turn()
+        if self._pending_install is not None:
+            self._pending_install = None
+            installer.abort()
+
+    def tick(self) -> None:
+        """Time passes: call every `tick_seconds`."""
+        now = self.clock.monotonic()
+        self._raft.tick()
+        self._heartbeat_countdown -= 1
+        if self._heartbeat_countdown == 0:
+            self._heartbeat_countdown = TICKS_PER_HEARTBEAT
+            self._expire_waiters(now)
+            heard = {peer: self._transport.last_contact(peer) for peer in self._peers}
+            self._upkeep.heartbeat(now, heard)
+        if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
+            self._commit_at = now + COMMIT_SECONDS
+        self.wake()
+
+    def stop(self) -> None:
+        """Answers everyone who waits and makes everything durable. The files are closed."""
+        self._is_stopped = True
+        self._proposals.close()
+        self._reads.close()
+        self._wal.sync_now()
+        self._wal.close()
+        self._backend.close()
+
+    def hand_over(self) -> bool:
+        """Asks the most up-to-date peer to lead. False when there is nobody, or nothing to give."""
+        if not self.is_leader:
+            return False
+        progress = self._raft.status().progress
+        voters = [
+            (peer.match, member_id)
+            for member_id, peer in progress.items()
+            if member_id != self.member_id
+            and member_id in self.cluster.conf_state.voters
+            and peer.is_recently_active
+        ]
+        if not voters:
+            return False
+        self._raft.transfer_leadership(max(voters)[1])
+        self.wake()
+        return True
+
+    def is_alive(self, member_id: MemberId) -> bool:
+        """Whether the member was heard within an election timeout; this one always is."""
+        silence = self.clock.monotonic() - self._transport.last_contact(member_id)
+        return member_id == self.member_id or silence < self.config.election_ms / 1000
+
+    def change_membership(
+        self,
+        change: MembershipChange,
+        steps: tuple[ConfChangeSingle, ...],
+        completion: Completion,
+    ) -> None:
+        """Proposes one change of membership; leader only.
+
+        `completion` gets the `MembershipApplied`, or an UnavailableError; the id is drawn here.
+        """
+        change.id = self.clock.random_below(1 << 62) + 1
+        try:
+            self._raft.propose_conf_change(ConfChange(steps, encode_membership_change(change)))
+        except ProposalDropped as dropped:
+            completion(UnavailableError(dropped.reason))
+            return
+        deadline = self.clock.monotonic() + REQUEST_SECONDS
+        self._membership_waiters[change.id] = _MembershipWaiter(completion, deadline)
+        self.wake()
+
+    def _expire_waiters(self, now: float) -> None:
+        self._proposals.expire(now)
+        self._reads.expire(now)
+        waiters = self._membership_waiters
+        for change_id in [key for key, waiter in waiters.items() if waiter.deadline <= now]:
+            waiters.pop(change_id).completion(UnavailableError("request timed out"))
+
+    # Turns and what they call back.
+
+    def _schedule_if_running(self, work: Callable[[], None]) -> None:
+        self._schedule(lambda: None if self._is_stopped else work())
+
+    def _turn(self) -> None:
+        self._is_turn_scheduled = False
+        if self._is_stopped:
+            return
+        self._driver.turn()
+        self._log_keeper.keep(self.cluster)
+        self._sync_peers()
+
+    def _send(self, messages: list[Message]) -> None:
+        now = self.clock.monotonic()
+        plain = messages
+        if any(message.type is MessageType.SNAPSHOT for message in messages):
+            plain = []
+            for message in messages:
+                if message.type is MessageType.SNAPSHOT:
+                    self._send_snapshot(message)
+                else:
+                    plain.append(message)
+        if self.is_leader:
+            for message in plain:
+                if message.type is MessageType.APPEND:
+                    self.stats.appends_sent += 1
+                    self.stats.sent.add(now, sum(len(entry.data) for entry in message.entries))
+        self._transport.send(plain)
+
+    def _send_snapshot(self, message: Message) -> None:
+        """Sends the state as it is now, which may be newer than what raft asked for."""
+        view = self._backend.view()
+        index, term = self._backend.applied
+        assert view.applied_index == index
+        message.snapshot = SnapshotMeta(index, term, self.cluster.conf_state)
+        _log.info("%s: sending a snapshot at index %d to %x", self.name, index, message.target)
+        self._transport.send_snapshot(message, view)
+
+    def _soft_state_changed(self, state: SoftState) -> None:
+        self._announcer.changed(state, self.term)
+        if state.leader != self.leader_id:
+            self.leader_id = state.leader
+            self.stats.leader_since_ns = self.clock.wall_ns() if state.leader else 0
+        is_leader = state.role is Role.LEADER
+        if is_leader != self.is_leader:
+            self.is_leader = is_leader
+            self._upkeep.leadership_changed(is_leader)
+
+    def _install(self, meta: SnapshotMeta) -> None:
+        assert self._pending_install is not None, "raft takes a snapshot only while it is stepped"
+        sent, installer = self._pending_install
+        assert sent == meta
+        self._pending_install = None
+        installer.finish()
+        self._applier.restore()
+        assert self._applier.applied_index == meta.index
+        self.hub.restored()
+        _log.info("%s: installed a snapshot at index %d", self.name, meta.index)
+
+    def _membership_applied(self, outcome: MembershipApplied) -> None:
+        for member, verb in ((outcome.added, "added"), (outcome.removed, "removed")):
+            if member is not None and member.id != self.member_id:
+                _log.info("%s: peer %s: '%s'", self.name, verb, member.name)
+        self._sync_peers()
+        waiter = self._membership_waiters.pop(outcome.change_id, None)
+        if waiter is not None:
+            waiter.completion(outcome)
+        if outcome.removed is not None and outcome.removed.id == self.member_id:
+            self.on_failure("removed during cluster re-configuration")
+
+    def _sync_peers(self) -> None:
+        if self._peers_generation == self.cluster.generation:
+            return
+        self._peers_generation = self.cluster.generation
+        members = self.cluster.members
+        for gone in self._peers.keys() - members.keys():
+            del self._peers[gone]
+            self._transport.remove_peer(gone)
+        for member in members.values():
+            url = member.peer_urls[0]
+            if member.id != self.member_id and self._peers.get(member.id) != url:
+                self._peers[member.id] = url
+                self._transport.set_peer(member.id, url)
+
+
+class _MembershipWaiter(Struct):
+    completion: Completion
+    deadline: float
+
+
+def _nobody(reason: str) -> None:
+    """Hears of a failure when nobody else does."""
+    _log.critical("%s", reason)
