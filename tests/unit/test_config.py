@@ -92,6 +92,12 @@ def test_a_setting_that_cannot_be_used_is_named(change: dict[str, object], fault
     assert faults_of(structs.replace(Config(), **change)) == [fault]
 
 
+def test_an_election_waits_for_five_heartbeats_and_not_one_more() -> None:
+    Config(heartbeat_ms=200, election_ms=1000).validate()
+    assert len(faults_of(Config(heartbeat_ms=200, election_ms=999))) == 1
+    Config(election_ms=50_000).validate()
+
+
 def test_all_faults_come_at_once() -> None:
     assert len(faults_of(Config(name="", heartbeat_ms=0, snapshot_count=0))) == 3
 

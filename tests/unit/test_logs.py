@@ -11,13 +11,13 @@ import pytest
 from kvorum import logs
 from kvorum.config import LOG_LEVELS
 
-# 2026-11-02 18:05:35.464 UTC: a day of one digit shows the padding
-CREATED = 1793642735.4645
+# 2026-11-02 18:05:35.464 five hours behind UTC: a day of one digit shows the padding
+CREATED = 1793660735.4645
 
 
 @pytest.fixture(autouse=True)
 def _unchanged_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("TZ", "EST5")
     time.tzset()
     switches = ("raiseExceptions", "logThreads", "logProcesses", "logMultiprocessing")
     before = {name: getattr(logging, name) for name in switches}
@@ -98,7 +98,7 @@ def test_a_json_line_has_the_shape_of_zap() -> None:
         record("became leader at term %d", 2, fields={"member": "m1", "dir": Path("/d")})
     )
     assert line == (
-        '{"level":"info","ts":"2026-11-02T18:05:35.464Z","caller":"server/driver.py:72",'
+        '{"level":"info","ts":"2026-11-02T23:05:35.464Z","caller":"server/driver.py:72",'
         '"msg":"became leader at term 2","member":"m1","dir":"/d"}'
     )
 
@@ -165,6 +165,12 @@ def test_legacy_lines_go_to_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     out, err = capfd.readouterr()
     assert re.fullmatch(r"\[etcd\] \w{3} [ \d]\d [\d:]{8}\.\d{3} INFO      \| shown\n", out)
     assert err == ""
+
+
+def test_a_programs_own_logging_gets_no_line_twice(caplog: pytest.LogCaptureFixture) -> None:
+    logs.setup(logs.LineFormat.LEGACY, logging.INFO)
+    logging.getLogger("kvorum.server").warning("ours")
+    assert caplog.messages == []
 
 
 def test_json_lines_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,7 @@ def test_the_eras_do_not_mix() -> None:
         ("-zzz x -addr 1:2", "flag provided but not defined: -zzz", True),
         ("-addr", "flag needs an argument: -addr", True),
         ("--name", "flag needs an argument: -name", False),
+        ("-one -two", "flag provided but not defined: -one", False),
         ("---name x", "bad flag syntax: ---name", False),
         ("-=x", "bad flag syntax: -=x", False),
     ],

@@ -99,6 +99,11 @@ def test_settings_that_cannot_be_used_never_reach_the_server(start: Start, capfd
     assert "--heartbeat-interval[900ms]" in first["error"]
 
 
+def test_a_value_that_cannot_be_read_is_left_to_the_command(start: Start) -> None:
+    with pytest.raises(flags.UsageError, match="parse error"):
+        start("--heartbeat-interval x", AssertionError("the server was started"))
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [

@@ -207,6 +207,10 @@ def test_a_bad_url_is_named(url: str, text: str) -> None:
         parse_urls(f"http://ok:1,{url}")
 
 
+def test_urls_come_in_order_whatever_order_they_were_given_in() -> None:
+    assert parse_urls("http://b:1, http://a:1") == ("http://a:1", "http://b:1")
+
+
 def test_a_modern_listener_needs_an_ip_and_an_advertised_url() -> None:
     assert faults("--listen-client-urls http://example.com:15501") == [
         "--advertise-client-urls is required when --listen-client-urls is set explicitly",
