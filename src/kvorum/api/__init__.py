@@ -1,0 +1,1 @@
+"""Handlers: parse, check, propose or read, encode. All plain functions of an exchange."""

@@ -1,0 +1,166 @@
+"""What the peer port answers besides raft's streams: joins, and questions of people and joiners.
+
+    PUT /join              0.4: a process asks for a seat; a follower redirects to the leader
+    /version, /name, /etcdURL, /version/<n>/check      0.4: text
+    GET /v2/admin/machines, GET /v2/admin/config       0.4: who is in the cluster, and its config
+    GET /members           ids, names and URLs of all members
+    POST /raft/stream, /raft/snapshot                  members only; handed to the transport
+
+Every error of the v2 API comes as plain text on this port, as in 0.4.
+Source: reference contract, v2-api sections 8 and 9.2.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kvorum.api.reply import TEXT, Replies
+from kvorum.errors import RaftInternal, RequestError, UnavailableError
+from kvorum.raft.types import NO_MEMBER
+from kvorum.server.joining import (
+    CLUSTER_HEADER,
+    JOIN_VERSION,
+    MEMBER_HEADER,
+    PEERS_HEADER,
+    JoinRequest,
+    ListedMember,
+    MemberListing,
+)
+from kvorum.server.seats import Seat, SeatRequest, Seats
+from kvorum.server.server import Server
+from kvorum.v2.machines import config_json
+from kvorum.v2.node import render_error
+from kvorum.v2.policy import policy_of
+
+if TYPE_CHECKING:
+    from kvorum.protocol.http1 import Exchange
+
+_log = logging.getLogger("kvorum.api")
+
+Handler = Callable[["Exchange"], None]
+
+INDEX_REPLY_BYTES = 8
+"""0.4 answers a join with the commit index as a varint in a buffer of this size."""
+
+
+class PeerRouter:
+    """Finds each exchange of the peer port its handler."""
+
+    def __init__(self, server: Server, transport_handler: Handler) -> None:
+        self._server = server
+        self._seats = Seats(server)
+        self._replies = Replies(server.config.cors, policy_of(server.config.era))
+        self._get: dict[bytes, Handler] = {
+            b"/version": lambda exchange: self._text(exchange, b"%d" % JOIN_VERSION),
+            b"/version/%d/check" % JOIN_VERSION: lambda exchange: self._text(exchange, b""),
+            b"/name": lambda exchange: self._text(exchange, server.name.encode()),
+            b"/etcdURL": lambda exchange: self._text(exchange, self._client_url()),
+            b"/v2/admin/machines": self._machines,
+            b"/v2/admin/config": self._config,
+            b"/members": self._members,
+        }
+        self._other: dict[tuple[str, bytes], Handler] = {
+            ("PUT", b"/join"): self._join,
+            ("POST", b"/raft/stream"): transport_handler,
+            ("POST", b"/raft/snapshot"): transport_handler,
+        }
+
+    def __call__(self, exchange: "Exchange") -> None:
+        """Passes the exchange to its handler."""
+        handler = self._other.get((exchange.method, exchange.path))
+        if handler is None and exchange.method in {"GET", "HEAD"}:
+            handler = self._get.get(exchange.path)
+        if handler is not None:
+            handler(exchange)
+        elif exchange.method == "OPTIONS":
+            self._replies.send(exchange, 200, b"")
+        else:
+            self._replies.text(exchange, b"404 page not found\n", 404)
+
+    def _text(self, exchange: "Exchange", body: bytes) -> None:
+        self._replies.text(exchange, body)
+
+    def _client_url(self) -> bytes:
+        return self._server.config.advertised_client_urls[0].encode()
+
+    def _machines(self, exchange: "Exchange") -> None:
+        server = self._server
+        machines = [
+            {
+                "name": member.name,
+                "state": "leader" if member.id == server.leader_id else "follower",
+                "clientURL": member.client_urls[0] if member.client_urls else "",
+                "peerURL": member.peer_urls[0],
+            }
+            for member in server.cluster
+        ]
+        self._replies.json(exchange, msgspec.json.encode(machines) + b"\n")
+
+    def _config(self, exchange: "Exchange") -> None:
+        self._replies.json(exchange, config_json(self._server.cluster) + b"\n")
+
+    def _members(self, exchange: "Exchange") -> None:
+        members = [
+            ListedMember(f"{member.id:x}", member.name, member.peer_urls, member.client_urls)
+            for member in self._server.cluster
+        ]
+        listing = MemberListing(f"{self._server.cluster_id:x}", members)
+        self._replies.json(exchange, msgspec.json.encode(listing) + b"\n")
+
+    def _join(self, exchange: "Exchange") -> None:
+        try:
+            asked = msgspec.json.decode(exchange.body, type=JoinRequest)
+            member_id = int(asked.member_id or "0", 16)
+        except (msgspec.DecodeError, ValueError) as error:
+            _log.info("refused a join that cannot be read: %s", error)
+            self._replies.text(exchange, b"", 500)
+            return
+        server = self._server
+        leader = server.cluster.members.get(server.leader_id)
+        if server.leader_id == NO_MEMBER or (leader is None and not server.is_leader):
+            self._refuse(exchange, RaftInternal(index=server.store.revision))
+        elif leader is not None and not server.is_leader:
+            self._replies.redirect(exchange, 307, f"{leader.peer_urls[0]}/join".encode())
+        else:
+            request = SeatRequest(asked.name, asked.raft_url, asked.etcd_url, member_id)
+            self._seats.request(request, lambda answer: self._seated(exchange, request, answer))
+
+    def _seated(
+        self,
+        exchange: "Exchange",
+        request: SeatRequest,
+        answer: Seat | RequestError | UnavailableError,
+    ) -> None:
+        if isinstance(answer, UnavailableError):
+            answer = RaftInternal(str(answer), self._server.store.revision)
+        if isinstance(answer, RequestError):
+            _log.warning("%s may not join: %s", request.name, answer)
+            self._refuse(exchange, answer)
+            return
+        peers = ",".join(f"{member_id:x}={url}" for member_id, url in answer.peers.items())
+        lines = b"Content-Type: application/octet-stream\r\n%b: %x\r\n%b: %x\r\n%b: %b\r\n" % (
+            CLUSTER_HEADER,
+            answer.cluster_id,
+            MEMBER_HEADER,
+            answer.member_id,
+            PEERS_HEADER,
+            peers.encode(),
+        )
+        body = _varint(answer.index).ljust(INDEX_REPLY_BYTES, b"\0")
+        self._replies.send(exchange, 200, lines, body)
+
+    def _refuse(self, exchange: "Exchange", error: RequestError) -> None:
+        lines = TEXT + b"X-Etcd-Index: %d\r\n" % error.index
+        self._replies.send(exchange, error.http_status, lines, render_error(error))
+
+
+def _varint(number: int) -> bytes:
+    """An unsigned integer, seven bits a byte, lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:  # noqa: PLR2004 -- seven bits
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

@@ -1,0 +1,100 @@
+"""Heads and small replies that all handlers share.
+
+What a server always sends along (CORS, the cluster's id) is made into bytes once, so that a reply
+of the data plane is one format operation.
+Source: v2-api sections 2 and 3.3.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kvorum.errors import RequestError
+from kvorum.v2.node import render_error
+from kvorum.v2.policy import V2Policy
+
+if TYPE_CHECKING:
+    from kvorum.protocol.http1 import Exchange
+
+STATUS_LINES = {
+    200: b"HTTP/1.1 200 OK\r\n",
+    201: b"HTTP/1.1 201 Created\r\n",
+    204: b"HTTP/1.1 204 No Content\r\n",
+    301: b"HTTP/1.1 301 Moved Permanently\r\n",
+    307: b"HTTP/1.1 307 Temporary Redirect\r\n",
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    401: b"HTTP/1.1 401 Unauthorized\r\n",
+    403: b"HTTP/1.1 403 Forbidden\r\n",
+    404: b"HTTP/1.1 404 Not Found\r\n",
+    405: b"HTTP/1.1 405 Method Not Allowed\r\n",
+    409: b"HTTP/1.1 409 Conflict\r\n",
+    410: b"HTTP/1.1 410 Gone\r\n",
+    412: b"HTTP/1.1 412 Precondition Failed\r\n",
+    413: b"HTTP/1.1 413 Request Entity Too Large\r\n",
+    415: b"HTTP/1.1 415 Unsupported Media Type\r\n",
+    500: b"HTTP/1.1 500 Internal Server Error\r\n",
+    503: b"HTTP/1.1 503 Service Unavailable\r\n",
+}
+
+JSON = b"Content-Type: application/json\r\n"
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+
+class Cors:
+    """Which browsers may read replies: `*` for all, or the origins listed.
+
+    Attributes:
+        always: the header lines of every reply; empty when they depend on the request.
+    """
+
+    __slots__ = ("_methods_and_headers", "_origins", "always")
+
+    def __init__(self, origins: Sequence[str], request_headers: bytes) -> None:
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._methods_and_headers = (
+            b"Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n"
+            b"Access-Control-Allow-Headers: " + request_headers + b"\r\n"
+        )
+        self.always = self._lines(b"*") if b"*" in self._origins else b""
+
+    def lines(self, exchange: "Exchange") -> bytes:
+        """The header lines of the reply to this request."""
+        if self.always or not self._origins:
+            return self.always
+        origin = exchange.headers.get(b"origin", b"")
+        return self._lines(origin) if origin in self._origins else b""
+
+    def _lines(self, origin: bytes) -> bytes:
+        return b"Access-Control-Allow-Origin: " + origin + b"\r\n" + self._methods_and_headers
+
+
+class Replies:
+    """Answers exchanges in one server's manner."""
+
+    __slots__ = ("cors",)
+
+    def __init__(self, origins: Sequence[str], policy: V2Policy) -> None:
+        self.cors = Cors(origins, policy.cors_request_headers)
+
+    def send(
+        self, exchange: "Exchange", status: int, header_lines: bytes, body: bytes = b""
+    ) -> None:
+        """Sends a whole reply; HEAD gets its head only."""
+        head = STATUS_LINES[status] + header_lines + self.cors.lines(exchange)
+        exchange.respond(head, b"" if exchange.method == "HEAD" else body)
+
+    def text(self, exchange: "Exchange", body: bytes, status: int = 200) -> None:
+        """Sends plain text."""
+        self.send(exchange, status, TEXT, body)
+
+    def json(self, exchange: "Exchange", body: bytes, status: int = 200) -> None:
+        """Sends JSON without the headers of the keys API."""
+        self.send(exchange, status, JSON, body)
+
+    def error(self, exchange: "Exchange", error: RequestError, status: int = 0) -> None:
+        """Sends an error of the v2 API; `status` replaces the one its code goes with."""
+        lines = b"%bX-Etcd-Index: %d\r\n" % (JSON, error.index)
+        self.send(exchange, status or error.http_status, lines, render_error(error))
+
+    def redirect(self, exchange: "Exchange", status: int, location: bytes) -> None:
+        """Sends the client elsewhere, without a body."""
+        self.send(exchange, status, b"Location: " + location + b"\r\n")

@@ -1,0 +1,159 @@
+"""What the client port serves: one table, and the rules of the HTTP layer around it.
+
+    OPTIONS on any path          200, empty
+    malformed escape in the path 400
+    path not in canonical form   301 to its canonical form, whatever the method
+    unknown path                 404
+    known path, wrong method     404 or 405, as the policy says
+
+Paths are matched after percent-decoding; the exchange's path is the decoded one from here on.
+Source: v2-api sections 2, 5, 7 and 15.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote_from_bytes
+
+from msgspec import Struct
+
+from kvorum.api.reply import Replies
+from kvorum.api.v2.keys import Keys
+from kvorum.api.v2.members import Members
+from kvorum.api.v2.speed import SpeedTest
+from kvorum.api.v2.stats import Stats
+from kvorum.config import Era
+from kvorum.v2 import path as paths
+from kvorum.v2.policy import V2Policy, policy_of
+
+if TYPE_CHECKING:
+    from kvorum.protocol.http1 import Exchange
+    from kvorum.server.server import Server
+
+Handler: TypeAlias = "Callable[[Exchange], None]"
+Methods: TypeAlias = dict[str, Handler]
+
+_NO_METHODS: Methods = {}
+
+BOTH = (Era.LEGACY, Era.MODERN)
+LEGACY_ONLY = (Era.LEGACY,)
+MODERN_ONLY = (Era.MODERN,)
+
+PATH_SAFE = "/$&+,:;=@-_.~"
+"""What stays as it is when a path is written back into a URL."""
+
+
+class Route(Struct, frozen=True):
+    """One row of the table.
+
+    Attributes:
+        path: ends with a slash when everything below it is served by the same handlers.
+        methods: what may be done, in the order an `Allow` header names it.
+    """
+
+    path: bytes
+    eras: tuple[Era, ...]
+    methods: Methods
+
+
+class Router:
+    """Finds each exchange its handler. Called with every request of the client port."""
+
+    def __init__(self, routes: list[Route], policy: V2Policy, replies: Replies) -> None:
+        self._policy = policy
+        self._replies = replies
+        served = [route for route in routes if policy.era in route.eras]
+        self._exact = {
+            route.path: route.methods for route in served if not route.path.endswith(b"/")
+        }
+        self._below = [(route.path, route.methods) for route in served if route.path.endswith(b"/")]
+
+    def __call__(self, exchange: "Exchange") -> None:
+        """Passes the exchange to its handler, or answers why there is none."""
+        path = exchange.path
+        if b"%" in path or b"//" in path or b"/." in path:
+            if not self._canonicalise(exchange):
+                return
+            path = exchange.path
+        methods = self._find(path)
+        handler = methods.get(exchange.method)
+        if handler is not None:
+            handler(exchange)
+        else:
+            self._refuse(exchange, methods)
+
+    def _find(self, path: bytes) -> Methods:
+        for prefix, methods in self._below:
+            if path.startswith(prefix):
+                return methods
+        return self._exact.get(path, _NO_METHODS)
+
+    def _canonicalise(self, exchange: "Exchange") -> bool:
+        """Decodes the path. False when the request has been answered instead."""
+        decoded = paths.percent_decode(exchange.path)
+        if exchange.method == "OPTIONS":
+            self._replies.send(exchange, 200, b"")
+        elif decoded is None:
+            self._replies.text(exchange, b"400 Bad Request", 400)
+        elif not paths.is_clean(decoded):
+            location = quote_from_bytes(paths.clean(decoded), PATH_SAFE).encode()
+            if exchange.query:
+                location += b"?" + exchange.query
+            self._replies.redirect(exchange, 301, location)
+        else:
+            exchange.path = decoded
+            return True
+        return False
+
+    def _refuse(self, exchange: "Exchange", methods: Methods) -> None:
+        if exchange.method == "OPTIONS":
+            self._replies.send(exchange, 200, b"")
+        elif methods and not self._policy.wrong_method_is_404:
+            allow = b"Content-Type: text/plain; charset=utf-8\r\nAllow: %b\r\n"
+            names = ",".join(methods).encode()
+            self._replies.send(exchange, 405, allow % names, b"Method Not Allowed\n")
+        else:
+            self._replies.text(exchange, b"404 page not found\n", 404)
+
+
+def client_router(server: "Server") -> Router:
+    """Everything the client port of this server answers.
+
+    The caller makes it once the server knows its cluster's id.
+    """
+    policy = policy_of(server.config.era)
+    replies = Replies(server.config.cors, policy)
+    keys = Keys(server, policy, replies)
+    stats = Stats(server, policy, replies, keys.waits)
+    members = Members(server, replies)
+    keys_methods: Methods = {
+        "HEAD": keys.get,
+        "GET": keys.get,
+        "PUT": keys.put,
+        "POST": keys.post,
+        "DELETE": keys.delete,
+    }
+    routes = [
+        Route(b"/v2/keys/", BOTH, keys_methods),
+        Route(b"/v2/keys", MODERN_ONLY, keys_methods),
+        Route(b"/v2/machines", BOTH, _reads(stats.machines)),
+        Route(b"/v2/peers", LEGACY_ONLY, _reads(stats.machines)),
+        Route(b"/v2/leader", LEGACY_ONLY, _reads(stats.leader)),
+        Route(b"/v2/stats/self", BOTH, _reads(stats.self_statistics)),
+        Route(b"/v2/stats/leader", BOTH, _reads(stats.leader_statistics)),
+        Route(b"/v2/stats/store", BOTH, _reads(stats.store_statistics)),
+        Route(
+            b"/v2/speedTest",
+            LEGACY_ONLY,
+            _reads(lambda exchange: SpeedTest(server, replies, exchange).start()),
+        ),
+        Route(b"/v2/members", MODERN_ONLY, {"GET": members.all}),
+        Route(b"/v2/members/leader", MODERN_ONLY, {"GET": members.leader}),
+        Route(b"/version", LEGACY_ONLY, {"GET": stats.legacy_version}),
+        Route(b"/version", MODERN_ONLY, {"GET": stats.modern_version}),
+        Route(b"/health", MODERN_ONLY, {"GET": stats.health}),
+    ]
+    return Router(routes, policy, replies)
+
+
+def _reads(handler: Handler) -> Methods:
+    return {"GET": handler, "HEAD": handler}

@@ -1,0 +1,176 @@
+"""Waits: from the store's changes to the v2 events that a waiting request may see.
+
+A wait watches one ordered range of keys that covers its path, and filters what the hub delivers:
+
+    the event's node is at the path, or below it and the wait is recursive
+        -> it sees the event, unless a component behind the path is hidden
+    the event's node is above the path (a directory was deleted or expired)
+        -> it sees the directory's event if something it watches went with it
+    only silent puts match (parents made on the way, a refresh)
+        -> it sees nothing
+
+The same rules hold for events from history and for live ones. A revision written through v2 is one
+event however many records it has; in one written through v3 each record is an event of its own.
+
+The caller opens a wait after it has answered the request's head, and cancels it when the client
+goes away. `on_event` may cancel its own wait.
+Source: v2-api section 3.5.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from kvorum.mvcc.record import Change, Changes
+from kvorum.mvcc.watch import Watcher, WatchHub
+from kvorum.v2 import path as paths
+from kvorum.v2.node import Action, Event, event_of, node_after, node_of
+
+WAITS_MAX = 100_000
+"""Waits open at a time on one server; each holds a connection."""
+
+
+class Wait:
+    """One waiting request: a sink of the hub that passes on the events it may see.
+
+    Attributes:
+        is_open: whether events may still come.
+    """
+
+    __slots__ = (
+        "_is_recursive",
+        "_on_compacted",
+        "_on_event",
+        "_path",
+        "_prefix",
+        "_waits",
+        "_watcher",
+        "is_open",
+    )
+
+    def __init__(
+        self,
+        waits: "Waits",
+        path: bytes,
+        on_event: Callable[[Event], None],
+        on_compacted: Callable[[], None],
+        *,
+        is_recursive: bool,
+    ) -> None:
+        self._waits = waits
+        self._path = path
+        self._prefix = paths.directory_prefix(path)
+        self._is_recursive = is_recursive
+        self._on_event = on_event
+        self._on_compacted = on_compacted
+        self._watcher: Watcher | None = None
+        self.is_open = True
+
+    def start(self, hub: WatchHub, revision: int) -> None:
+        """Begins with the first event at or after `revision`; 0 for the next one."""
+        end = paths.prefix_end(self._prefix) if self._is_recursive else self._prefix + b"\0"
+        self._watcher = hub.watch(self._path, end, revision, self)
+
+    def deliver(self, changes: Changes, matched: Sequence[Change]) -> None:
+        """Takes the matching changes of one revision from the hub."""
+        for event in self._events(changes, matched):
+            if self.is_open:
+                self._on_event(event)
+
+    def compacted(self, compacted_revision: int) -> None:  # noqa: ARG002 -- the hub's word
+        """The events that were to come next are gone from history."""
+        self.cancel()
+        self._on_compacted()
+
+    def pause(self) -> None:
+        """The client takes no more for now; what it misses it gets from history."""
+        if self._watcher is not None and self.is_open:
+            self._watcher.pause()
+
+    def resume(self) -> None:
+        """The client takes events again."""
+        if self._watcher is not None and self.is_open:
+            self._watcher.resume()
+
+    def cancel(self) -> None:
+        """Ends the wait; nothing is called any more. Harmless when it has ended."""
+        if self.is_open:
+            self.is_open = False
+            self._waits.closed(self._watcher)
+
+    def _events(self, changes: Changes, matched: Sequence[Change]) -> Iterator[Event]:
+        if changes.changes[0].record.action == Action.GET:
+            return (_v3_event(change) for change in matched if self._is_seen(change.record.key))
+        if any(self._is_told(change) for change in matched):
+            return iter((self._waits.event_of(changes),))
+        return iter(())
+
+    def _is_told(self, change: Change) -> bool:
+        """Whether this change of a v2 write makes the wait see the write's event."""
+        record = change.record
+        if not record.silent:
+            return self._is_seen(record.key)
+        return record.tombstone and self._is_covered(paths.of_key(record.key))
+
+    def _is_seen(self, key: bytes) -> bool:
+        path = paths.of_key(key)
+        return (
+            self._is_covered(path)
+            and not paths.is_hidden_from(path, self._path)
+            and paths.is_clean(path)
+        )
+
+    def _is_covered(self, path: bytes) -> bool:
+        return path == self._path or (self._is_recursive and path.startswith(self._prefix))
+
+
+def _v3_event(change: Change) -> Event:
+    """What v2 shows of a change made through v3."""
+    record, prev = change.record, change.prev
+    return Event(
+        Action.DELETE if record.tombstone else Action.SET,
+        node_after(record),
+        None if prev is None else node_of(prev),
+    )
+
+
+class Waits:
+    """The waits of one server."""
+
+    def __init__(self, hub: WatchHub) -> None:
+        self._hub = hub
+        self._count = 0
+        self._last: tuple[Changes, Event] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may wait."""
+        return self._count >= WAITS_MAX
+
+    def open(
+        self,
+        path: bytes,
+        revision: int,
+        on_event: Callable[[Event], None],
+        on_compacted: Callable[[], None],
+        *,
+        is_recursive: bool,
+    ) -> Wait:
+        """Starts to wait for the first event at or after `revision`; 0 for the next one."""
+        self._count += 1
+        wait = Wait(self, path, on_event, on_compacted, is_recursive=is_recursive)
+        wait.start(self._hub, revision)
+        return wait
+
+    def closed(self, watcher: Watcher | None) -> None:
+        """A wait has ended."""
+        self._count -= 1
+        if watcher is not None:
+            self._hub.cancel(watcher)
+
+    def event_of(self, changes: Changes) -> Event:
+        """The write's event, made once for all who wait for it."""
+        if self._last is None or self._last[0] is not changes:
+            self._last = (changes, event_of(changes))
+        return self._last[1]
