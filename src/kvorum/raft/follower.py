@@ -57,18 +57,18 @@ def _on_snapshot(raft: Raft, message: Message) -> None:
 
 
 def _restore(raft: Raft, snapshot: SnapshotMeta) -> bool:
-    """Takes a snapshot in place of the log; False if it is not needed or not for this member."""
+    """Takes a snapshot in place of the log; False if it is not needed.
+
+    This member need not be part of its configuration: the entry that adds it may follow.
+    """
     log = raft.log
-    conf_state = snapshot.conf_state
     if snapshot.index <= log.committed:
-        return False
-    if raft.id not in {*conf_state.voters, *conf_state.outgoing, *conf_state.learners}:
         return False
     if log.matches(snapshot.index, snapshot.term):
         log.commit_to(snapshot.index)
         return False
     log.restore(snapshot)
-    raft.switch_to(conf_state)
+    raft.switch_to(snapshot.conf_state)
     return True
 
 
