@@ -10,7 +10,9 @@ subclass writes batches one at a time and reports each with `_settle`.
 """
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -77,6 +79,9 @@ class BufferedBackend(ABC):
         self._in_flight: Batch | None = None
         self._pending: list[Layer] = [{} for _ in range(_TABLE_SLOTS)]
         self._flying: list[Layer] = [_NOTHING] * _TABLE_SLOTS
+        # The sorted keys of each layer, as far as a scan has needed them.
+        self._pending_orders: list[list[bytes]] = [[] for _ in range(_TABLE_SLOTS)]
+        self._flying_orders: list[list[bytes]] = [[] for _ in range(_TABLE_SLOTS)]
 
     @abstractmethod
     def _get_stored(self, table: Table, key: bytes) -> bytes | None:
@@ -120,8 +125,8 @@ class BufferedBackend(ABC):
         self, table: Table, start: bytes, end: bytes | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with `start <= key < end` in key order; `end` None means to the last."""
-        overlay = _cut(self._flying[table], start, end)
-        overlay |= _cut(self._pending[table], start, end)
+        overlay = _cut(self._flying[table], self._flying_orders[table], start, end)
+        overlay |= _cut(self._pending[table], self._pending_orders[table], start, end)
         stored = self._scan_stored(table, start, end)
         return _merge(stored, sorted(overlay.items())) if overlay else stored
 
@@ -150,8 +155,9 @@ class BufferedBackend(ABC):
             return False
         batch = Batch(self._pending, *self._applied, done)
         self._in_flight = batch
-        self._flying = self._pending
+        self._flying, self._flying_orders = self._pending, self._pending_orders
         self._pending = [{} for _ in range(_TABLE_SLOTS)]
+        self._pending_orders = [[] for _ in range(_TABLE_SLOTS)]
         self._has_news = False
         self._write(batch)
         return True
@@ -173,6 +179,7 @@ class BufferedBackend(ABC):
         assert batch is self._in_flight
         self._in_flight = None
         self._flying = [_NOTHING] * _TABLE_SLOTS
+        self._flying_orders = [[] for _ in range(_TABLE_SLOTS)]
         self._durable = (batch.index, batch.term)
 
     def _fail(self, error: StorageError) -> None:
@@ -180,11 +187,19 @@ class BufferedBackend(ABC):
         self.failed = error
 
 
-def _cut(layer: Layer, start: bytes, end: bytes | None) -> Layer:
-    """The part of a layer that lies in a range."""
-    if end is None:
-        return {key: value for key, value in layer.items() if start <= key}
-    return {key: value for key, value in layer.items() if start <= key < end}
+def _cut(layer: Layer, order: list[bytes], start: bytes, end: bytes | None) -> Layer:
+    """The part of a layer that lies in a range.
+
+    `order` holds the keys the layer had at the last cut, sorted, and is brought up to date: a layer
+    only grows, so those are the keys it was given first. New records mostly sort behind, and then
+    sorting only copies.
+    """
+    if len(order) < len(layer):
+        order += islice(layer, len(order), None)
+        order.sort()
+    low = bisect_left(order, start)
+    high = len(order) if end is None else bisect_left(order, end)
+    return {key: layer[key] for key in order[low:high]}
 
 
 def _merge(

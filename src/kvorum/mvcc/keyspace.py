@@ -28,6 +28,9 @@ FIRST_REVISION = 1
 
 NEVER_COMPACTED = -1
 
+_RECORDS = Table.RECORDS
+"""Looked up once: a member of an enum costs as much as the dictionary it selects."""
+
 
 class Compacted(KvorumError):
     """The revision asked for lies below the compacted one.
@@ -176,14 +179,14 @@ class Keyspace:
         Raises:
             Compacted: there is none; compaction removes records that have been replaced.
         """
-        data = self.backend.get(Table.RECORDS, revision.to_bytes(KEY_BYTES, "big"))
+        data = self.backend.get(_RECORDS, revision.to_bytes(KEY_BYTES, "big"))
         if data is None:
             raise Compacted(self.compacted_revision)
         return decode(revision, data)
 
     def load(self, revision: Revision) -> Record:
         """The record at a revision that the index names."""
-        data = self.backend.get(Table.RECORDS, revision.to_bytes(KEY_BYTES, "big"))
+        data = self.backend.get(_RECORDS, revision.to_bytes(KEY_BYTES, "big"))
         assert data is not None, "the index names a record that is not in the backend"
         return decode(revision, data)
 

@@ -14,6 +14,9 @@ from kvorum.mvcc.keyspace import Keyspace, RangeResult
 from kvorum.mvcc.record import Change, Changes, Record, encode
 from kvorum.mvcc.revision import KEY_BYTES, SUB_BITS, Revision
 
+_RECORDS = Table.RECORDS
+"""Looked up once: a member of an enum costs as much as the dictionary it selects."""
+
 
 class WriteTxn:
     """Reads and writes that make at most one revision.
@@ -100,7 +103,7 @@ class WriteTxn:
             silent,
         )
         revision = Revision(main << SUB_BITS | sub)
-        keyspace.backend.put(Table.RECORDS, revision.to_bytes(KEY_BYTES, "big"), encode(record))
+        keyspace.backend.put(_RECORDS, revision.to_bytes(KEY_BYTES, "big"), encode(record))
         keyspace.index.put(key, revision, previous)
         if expiration or (prev is not None and prev.expiration):
             keyspace.expiring.set(key, expiration)
@@ -126,7 +129,7 @@ class WriteTxn:
             silent=silent,
         )
         revision = Revision(record.mod_revision << SUB_BITS | record.sub)
-        keyspace.backend.put(Table.RECORDS, revision.to_bytes(KEY_BYTES, "big"), encode(record))
+        keyspace.backend.put(_RECORDS, revision.to_bytes(KEY_BYTES, "big"), encode(record))
         keyspace.index.remove(key, revision)
         if prev.expiration:
             keyspace.expiring.set(key, 0)
