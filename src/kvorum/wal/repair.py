@@ -30,6 +30,7 @@ from kvorum.errors import StorageError
 from kvorum.raft.types import Entry, Index
 from kvorum.wal.record import (
     ALIGNMENT,
+    HEADER,
     SEGMENT_BYTES_MAX,
     Head,
     Payload,
@@ -233,6 +234,8 @@ class _Reader:
 
 def find_tear(data: bytes, offset: int, segment: SegmentReport) -> str | None:
     """How a cut write explains that no sound record is at `offset`; None when it cannot."""
+    if segment.file_bytes < min(offset + HEADER.size, segment.allocated_bytes):
+        return "the file ends within its header"
     end = find_extent(data, offset)
     if end is None:
         end = offset - offset % SECTOR_BYTES + SECTOR_BYTES

@@ -1,7 +1,7 @@
 """The files of a log: names, and what the log asks of the system underneath.
 
 `LogFiles` is the directory, `LogFile` the one segment that is written. There are two
-implementations: `OsLogFiles` here, and files in memory that lose what was not synced.
+implementations: `OsLogFiles` here, and `memory.MemoryLogFiles`, which loses what was not synced.
 
 Rules:
 

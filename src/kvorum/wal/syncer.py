@@ -113,9 +113,10 @@ class ThreadSyncer:
             return
         completions = [request.done for request in requests if request.is_posted]
         if completions:
-            self._post(partial(_run_all, completions))
+            self._post(partial(run_all, completions))
 
 
-def _run_all(callbacks: list[Callback]) -> None:
+def run_all(callbacks: list[Callback]) -> None:
+    """Runs the completions of one sync, oldest first."""
     for callback in callbacks:
         callback()

@@ -149,33 +149,37 @@ class Wal:
         """
         if self.failed is not None or (hard_state is None and not entries):
             return
-        data_bytes = sum([len(entry.data) for entry in entries])
-        self._make_room(data_bytes + (len(entries) + 1) * _RECORD_BYTES_MAX)
+        size = _RECORD_BYTES_MAX
+        for entry in entries:
+            size += _RECORD_BYTES_MAX + len(entry.data)
+        self._make_room(size)
         state, encode, durable = self._state, self._encoder.encode, self._file.durable
         records = []
-        with self._must_follow():
+        try:
             for entry in entries:
                 state.append(entry.term, entry.index)
                 records.append(encode(RecordType.ENTRY, entry, durable))
             if hard_state is not None:
                 state.set_hard_state(hard_state)
                 records.append(encode(RecordType.HARD_STATE, hard_state, durable))
+        except ValueError as error:
+            self.failed = error  # records were made and not written: the chain is broken
+            raise
         if entries:
             segment = self._segments[-1]
-            segment.max_index = max(segment.max_index, entries[-1].index)
+            segment.max_index = max(segment.max_index, state.last_index)
         self._write(b"".join(records))
 
     def append_snapshot(self, snapshot: SnapshotMeta) -> None:
         """Writes a marker: entries up to its index are not needed any more.
 
         Raises:
-            ValueError: it lies before the last marker; the log cannot be used any more.
+            ValueError: it lies before the last marker; nothing was written.
         """
         if self.failed is not None:
             return
         self._make_room(encoded_size(snapshot))
-        with self._must_follow():
-            self._state.mark(snapshot)
+        self._state.mark(snapshot)
         self._write(self._encoder.encode(RecordType.SNAPSHOT, snapshot, self._file.durable))
 
     def sync(self, done: Callback) -> None:
@@ -281,8 +285,10 @@ class Wal:
             state.snapshot,
         )
         head.allocated_bytes = max(self._segment_bytes, encoded_size(head) + size)
-        with self._must_write():
+        try:
             self._begin_segment(head, self._encoder.chain)
+        except OSError as error:
+            self._fail(error)
 
     def _begin_segment(self, head: Head, chain: int) -> None:
         """Makes a segment and writes its head; the first sync publishes it."""
@@ -294,24 +300,10 @@ class Wal:
 
     def _write(self, records: bytes) -> None:
         if self.failed is None:
-            with self._must_write():
+            try:
                 self._file.write(records)
-
-    @contextmanager
-    def _must_write(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._fail(error)
-
-    @contextmanager
-    def _must_follow(self) -> Iterator[None]:
-        """Records that were made and not written would break the chain: so it ends here."""
-        try:
-            yield
-        except ValueError as error:
-            self.failed = error
-            raise
+            except OSError as error:
+                self._fail(error)
 
     def _fail(self, error: OSError) -> None:
         if self.failed is None:
