@@ -40,7 +40,7 @@ class Member(Struct, array_like=True):
     modified_index: int = 0
 
 
-class ClusterConfig(Struct, array_like=True):
+class ClusterConfig(Struct, array_like=True, frozen=True):
     """What `/_etcd/config` shows of a 0.4-born cluster; times in seconds."""
 
     active_size: int = 9

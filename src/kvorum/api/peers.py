@@ -12,12 +12,12 @@ Source: reference contract, v2-api sections 8 and 9.2.
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from kvorum.api.reply import TEXT, Replies
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
+from kvorum.protocol.http1 import Exchange
 from kvorum.raft.types import NO_MEMBER
 from kvorum.server.joining import (
     CLUSTER_HEADER,
@@ -34,12 +34,9 @@ from kvorum.v2.machines import config_json
 from kvorum.v2.node import render_error
 from kvorum.v2.policy import policy_of
 
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-
 _log = logging.getLogger("kvorum.api")
 
-Handler = Callable[["Exchange"], None]
+Handler = Callable[[Exchange], None]
 
 INDEX_REPLY_BYTES = 8
 """0.4 answers a join with the commit index as a varint in a buffer of this size."""
@@ -67,7 +64,7 @@ class PeerRouter:
             ("POST", b"/raft/snapshot"): transport_handler,
         }
 
-    def __call__(self, exchange: "Exchange") -> None:
+    def __call__(self, exchange: Exchange) -> None:
         """Passes the exchange to its handler."""
         handler = self._other.get((exchange.method, exchange.path))
         if handler is None and exchange.method in {"GET", "HEAD"}:
@@ -79,13 +76,13 @@ class PeerRouter:
         else:
             self._replies.text(exchange, b"404 page not found\n", 404)
 
-    def _text(self, exchange: "Exchange", body: bytes) -> None:
+    def _text(self, exchange: Exchange, body: bytes) -> None:
         self._replies.text(exchange, body)
 
     def _client_url(self) -> bytes:
         return self._server.config.advertised_client_urls[0].encode()
 
-    def _machines(self, exchange: "Exchange") -> None:
+    def _machines(self, exchange: Exchange) -> None:
         server = self._server
         machines = [
             {
@@ -98,10 +95,10 @@ class PeerRouter:
         ]
         self._replies.json(exchange, msgspec.json.encode(machines) + b"\n")
 
-    def _config(self, exchange: "Exchange") -> None:
+    def _config(self, exchange: Exchange) -> None:
         self._replies.json(exchange, config_json(self._server.cluster) + b"\n")
 
-    def _members(self, exchange: "Exchange") -> None:
+    def _members(self, exchange: Exchange) -> None:
         members = [
             ListedMember(f"{member.id:x}", member.name, member.peer_urls, member.client_urls)
             for member in self._server.cluster
@@ -109,7 +106,7 @@ class PeerRouter:
         listing = MemberListing(f"{self._server.cluster_id:x}", members)
         self._replies.json(exchange, msgspec.json.encode(listing) + b"\n")
 
-    def _join(self, exchange: "Exchange") -> None:
+    def _join(self, exchange: Exchange) -> None:
         try:
             asked = msgspec.json.decode(exchange.body, type=JoinRequest)
             member_id = int(asked.member_id or "0", 16)
@@ -129,7 +126,7 @@ class PeerRouter:
 
     def _seated(
         self,
-        exchange: "Exchange",
+        exchange: Exchange,
         request: SeatRequest,
         answer: Seat | RequestError | UnavailableError,
     ) -> None:
@@ -151,7 +148,7 @@ class PeerRouter:
         body = _varint(answer.index).ljust(INDEX_REPLY_BYTES, b"\0")
         self._replies.send(exchange, 200, lines, body)
 
-    def _refuse(self, exchange: "Exchange", error: RequestError) -> None:
+    def _refuse(self, exchange: Exchange, error: RequestError) -> None:
         lines = TEXT + b"X-Etcd-Index: %d\r\n" % error.index
         self._replies.send(exchange, error.http_status, lines, render_error(error))
 

@@ -113,7 +113,8 @@ class Applier:
         if member is None:
             return None
         if self.cluster.is_legacy:
-            revision = self.store.advance()
+            # A store is born at revision 1: that one is the first machine's.
+            revision = self.store.revision if change.birth else self.store.advance()
             member = msgspec.structs.replace(
                 member, created_index=revision, modified_index=revision
             )

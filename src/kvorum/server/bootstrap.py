@@ -19,12 +19,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 
-import msgspec
-from msgspec import Struct
-
 from kvorum.apply.commands import MembershipChange, encode_membership_change
-from kvorum.backend.base import Backend
-from kvorum.backend.lmdbenv import LmdbBackend
 from kvorum.clock import Clock
 from kvorum.config import Config, Era
 from kvorum.errors import StorageError
@@ -41,9 +36,9 @@ from kvorum.raft.types import (
     MemberId,
     SnapshotMeta,
 )
+from kvorum.server.files import Files, Identity, LogMetadata
 from kvorum.server.joining import find_seat, join, join_once
-from kvorum.server.server import Identity, Opened
-from kvorum.wal.datadir import DataDir
+from kvorum.server.server import Opened
 from kvorum.wal.replay import Recovered
 from kvorum.wal.wal import Wal
 
@@ -51,70 +46,36 @@ _log = logging.getLogger("kvorum.server")
 
 FIRST_TERM = 1
 
-Post = Callable[[Callable[[], object]], object]
-OnFailure = Callable[[BaseException], object]
 
-
-class LogMetadata(Struct, array_like=True):
-    """What the log says of itself: whose it is, and with whom the cluster was born.
-
-    `founders` is None for a member that joined. A founder's first entries follow from it, so a
-    crash before they were written loses nothing.
-    """
-
-    identity: Identity
-    founders: list[Member] | None = None
-    is_legacy: bool = False
-
-
-class Files:
-    """The data directory, held by this process, with its backend open."""
-
-    def __init__(self, config: Config, post: Post, on_failure: OnFailure) -> None:
-        self._post = post
-        self._on_failure = on_failure
-        self.directory = DataDir.open(config.data_dir)
-        self.backend: Backend = LmdbBackend.open(self.directory.backend_path, post)
-
-    def create_log(self, metadata: LogMetadata) -> Wal:
-        """A new log; from now on the directory holds this seat."""
-        encoded = msgspec.msgpack.encode(metadata)
-        return Wal.create(self.directory.wal_dir, encoded, self._post, self._on_failure)
-
-    def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
-        """The log as it was left."""
-        wal, recovered = Wal.open(self.directory.wal_dir, self._post, self._on_failure)
-        metadata = msgspec.msgpack.decode(recovered.metadata, type=LogMetadata)
-        return wal, recovered, metadata
-
-
-async def open_member(config: Config, clock: Clock, post: Post, on_failure: OnFailure) -> Opened:
-    """Opens the data directory and takes or finds this member's seat.
+async def open_member(
+    config: Config, clock: Clock, open_files: Callable[[], Files], *, has_data: bool
+) -> Opened:
+    """Opens the member's files and takes or finds its seat.
 
     Args:
         config: the settings, valid.
         clock: draws the ids of a new cluster.
-        post: runs a callable on the owning thread.
-        on_failure: called once, on the owning thread, when the disk has failed for good.
+        open_files: called once nothing more can be refused for the settings' sake.
+        has_data: whether a member lives in these files already.
 
     Raises:
         ConfigError: the settings cannot start a member.
         StorageError: the data directory cannot be used.
         UnavailableError: nobody gave us a seat.
     """
-    if DataDir.has_data(config.data_dir):
-        return await _restart(config, Files(config, post, on_failure))
+    if has_data:
+        return await _restart(config, open_files())
     config.validate_bootstrap()
     if config.era is Era.LEGACY and config.peers:
         # The directory is taken first: two processes must not ask for seats to the same data.
-        files = Files(config, post, on_failure)
+        files = open_files()
         seat = await join(config, clock)
         return _sit_down(files, Identity(seat.cluster_id, seat.member_id, config.name), seat.peers)
     if config.era is Era.MODERN and config.initial_cluster_state == "existing":
         seat = await find_seat(config)
-        files = Files(config, post, on_failure)
+        files = open_files()
         return _sit_down(files, Identity(seat.cluster_id, seat.member_id, config.name), seat.peers)
-    files = Files(config, post, on_failure)
+    files = open_files()
     metadata = _alone(config, clock) if config.era is Era.LEGACY else _together(config)
     wal = files.create_log(metadata)
     blank = Recovered(b"", HardState(), SnapshotMeta(), [], 0)
@@ -159,7 +120,7 @@ def _stable_id(*parts: str) -> int:
 def _sit_down(files: Files, identity: Identity, peers: dict[MemberId, str]) -> Opened:
     """Starts with an empty log; the leader fills it."""
     wal = files.create_log(LogMetadata(identity))
-    return Opened(identity, files.backend, wal, MemoryStorage(), peers)
+    return Opened(identity, files, wal, MemoryStorage(), peers)
 
 
 async def _restart(config: Config, files: Files) -> Opened:
@@ -188,7 +149,7 @@ def _open(files: Files, wal: Wal, recovered: Recovered, metadata: LogMetadata) -
         wal.append(recovered.hard_state, recovered.entries)
         wal.sync_now()
     storage = load_log(files, wal, recovered)
-    return Opened(metadata.identity, files.backend, wal, storage, {})
+    return Opened(metadata.identity, files, wal, storage, {})
 
 
 def _first_entries(metadata: LogMetadata, founders: list[Member]) -> tuple[HardState, list[Entry]]:
@@ -243,5 +204,5 @@ def _mismatch(files: Files, reason: str) -> StorageError:
     return StorageError(
         f"the log does not go with the state beside it: {reason}. Restore the whole directory from"
         " one backup, or remove it and let this member join anew",
-        files.directory.wal_dir,
+        files.log_path,
     )

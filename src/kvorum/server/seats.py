@@ -145,7 +145,7 @@ class Seats:
             ConfChangeSingle(ConfChangeType.ADD_VOTER, member.id),
         )
         if known is not None:
-            steps: tuple[ConfChangeSingle, ...] = (
+            steps = (
                 ConfChangeSingle(ConfChangeType.REMOVE, known.id),
                 *steps,
             )

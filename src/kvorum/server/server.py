@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from kvorum.apply.applier import Applier, MembershipApplied
 from kvorum.apply.commands import Command, MembershipChange, encode_membership_change
-from kvorum.backend.base import Backend, Installer, ReadView
+from kvorum.backend.base import Installer, ReadView
 from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.errors import UnavailableError
@@ -34,6 +34,7 @@ from kvorum.raft.types import (
 )
 from kvorum.server.announce import Announcer
 from kvorum.server.driver import Driver, Hooks
+from kvorum.server.files import Files, Identity
 from kvorum.server.logkeeper import LogKeeper
 from kvorum.server.proposals import Completion, Proposals
 from kvorum.server.reads import ReadCompletion, Reads
@@ -54,14 +55,6 @@ COMMIT_SECONDS = 0.1
 """How often the backend makes its buffer durable; the log covers what it has not."""
 
 
-class Identity(Struct, frozen=True):
-    """Which seat of which cluster this process holds."""
-
-    cluster_id: int
-    member_id: MemberId
-    name: str
-
-
 class Opened(Struct):
     """What bootstrap leaves for the server.
 
@@ -71,7 +64,7 @@ class Opened(Struct):
     """
 
     identity: Identity
-    backend: Backend
+    files: Files
     wal: Wal
     storage: MemoryStorage
     peers: dict[MemberId, str]
@@ -111,15 +104,17 @@ class Server:
         self.clock = clock
         self.name = config.name
         self.member_id = opened.identity.member_id
+        self.cluster_id = opened.identity.cluster_id
         self.on_failure: Callable[[str], object] = _nobody
         """Called once when the member can never acknowledge anything again."""
         self.tick_seconds = config.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
         self._transport = transport
         self._schedule = schedule
-        self._backend = opened.backend
+        self._files = opened.files
+        self._backend = opened.files.backend
         self._wal = opened.wal
 
-        self._applier = Applier(opened.backend)
+        self._applier = Applier(self._backend)
         self._applier.restore()
         self.store, self.tree = self._applier.store, self._applier.tree
         self.hub, self.cluster = self._applier.hub, self._applier.cluster
@@ -144,7 +139,7 @@ class Server:
             Hooks(self._send, self._soft_state_changed, self._install, self._membership_applied),
         )
         self._log_keeper = LogKeeper(
-            self.name, opened.storage, opened.wal, opened.backend, config.snapshot_count
+            self.name, opened.storage, opened.wal, self._backend, config.snapshot_count
         )
         self._announcer = Announcer(self.name, self.cluster)
         self._upkeep = Upkeep(config, clock, self._applier, self.propose, self._schedule_if_running)
@@ -160,11 +155,6 @@ class Server:
         self._commit_at = 0.0
 
     # What handlers ask.
-
-    @property
-    def cluster_id(self) -> int:
-        """64 bits; the same on every member."""
-        return self.cluster.cluster_id
 
     @property
     def applied_index(self) -> int:
@@ -266,6 +256,7 @@ class Server:
         self._wal.sync_now()
         self._wal.close()
         self._backend.close()
+        self._files.close()
 
     def hand_over(self) -> bool:
         """Asks the most up-to-date peer to lead. False when there is nobody, or nothing to give."""
@@ -393,6 +384,8 @@ class Server:
             return
         self._peers_generation = self.cluster.generation
         members = self.cluster.members
+        if not members:
+            return  # a joiner knows its peers from its seat until the log tells
         for gone in self._peers.keys() - members.keys():
             del self._peers[gone]
             self._transport.remove_peer(gone)

@@ -1,0 +1,96 @@
+"""Where a member keeps what it must not forget: the data directory, or memory in a simulation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from kvorum.backend.base import Backend
+from kvorum.backend.lmdbenv import LmdbBackend
+from kvorum.membership import Member
+from kvorum.raft.types import MemberId
+from kvorum.wal.datadir import DataDir
+from kvorum.wal.replay import Recovered
+from kvorum.wal.wal import Wal
+
+Post = Callable[[Callable[[], object]], None]
+OnFailure = Callable[[BaseException], None]
+
+
+class Identity(Struct, frozen=True, array_like=True):
+    """Which seat of which cluster this process holds."""
+
+    cluster_id: int
+    member_id: MemberId
+    name: str
+
+
+class LogMetadata(Struct, array_like=True):
+    """What the log says of itself: whose it is, and with whom the cluster was born.
+
+    `founders` is None for a member that joined. A founder's first entries follow from it, so a
+    crash before they were written loses nothing.
+    """
+
+    identity: Identity
+    founders: list[Member] | None = None
+    is_legacy: bool = False
+
+
+class Files(Protocol):
+    """An open place to keep a member in, used by nobody else."""
+
+    @property
+    def backend(self) -> Backend:
+        """The state."""
+
+    @property
+    def log_path(self) -> Path:
+        """Where the log is, for people."""
+
+    def create_log(self, metadata: LogMetadata) -> Wal:
+        """A new log; from now on a seat is held here."""
+
+    def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
+        """The log as it was left."""
+
+    def close(self) -> None:
+        """Lets another process have the place. Log and backend are closed by their owner."""
+
+
+class DiskFiles:
+    """A data directory, held by this process, with its backend open.
+
+    `post` runs a callable on the owning thread; `on_failure` is called there, once, when the disk
+    has failed for good.
+    """
+
+    def __init__(self, data_dir: Path, post: Post, on_failure: OnFailure) -> None:
+        self._post = post
+        self._on_failure = on_failure
+        self._directory = DataDir.open(data_dir)
+        self.log_path = self._directory.wal_dir
+        backend = LmdbBackend.open(self._directory.backend_path, post)
+        backend.on_failure = on_failure
+        self.backend: Backend = backend
+
+    def create_log(self, metadata: LogMetadata) -> Wal:
+        """A new log; from now on a seat is held here."""
+        encoded = msgspec.msgpack.encode(metadata)
+        return Wal.create(self.log_path, encoded, self._post, self._on_failure)
+
+    def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
+        """The log as it was left."""
+        wal, recovered = Wal.open(self.log_path, self._post, self._on_failure)
+        return wal, recovered, decode_metadata(recovered.metadata)
+
+    def close(self) -> None:
+        """Releases the directory's lock."""
+        self._directory.release()
+
+
+def decode_metadata(encoded: bytes) -> LogMetadata:
+    """Inverse of the encoding a log's metadata has."""
+    return msgspec.msgpack.decode(encoded, type=LogMetadata)

@@ -1,0 +1,188 @@
+"""A server as its handlers see it: proposals, reads, joins, failures."""
+
+import errno
+
+from kvorum.errors import KeyExists, UnavailableError
+from kvorum.v2 import commands as v2
+from kvorum.v2.node import Event
+
+
+def test_a_cluster_of_one_gives_its_first_user_write_index_3(cluster, single):
+    results = single.propose(v2.Set(b"/message", b"Hello"))
+    cluster.settle()
+    assert isinstance(results[0], Event)
+    assert results[0].node.modified_index == 3
+
+
+def test_nothing_is_answered_before_it_is_durable(cluster, single):
+    single.is_sync_held = True
+    results = single.propose(v2.Set(b"/a", b"1"))
+    cluster.settle()
+    assert results == []
+    single.is_sync_held = False
+    cluster.settle()
+    assert isinstance(results[0], Event)
+
+
+def test_all_commands_of_a_sync_share_one_entry(cluster, single):
+    before = single.server.applied_index
+    single.is_sync_held = True
+    waiting = [single.propose(v2.Set(b"/first", b""))]
+    cluster.settle()
+    waiting += [single.propose(v2.Set(b"/k%d" % number, b"")) for number in range(50)]
+    cluster.settle()
+    single.is_sync_held = False
+    cluster.settle()
+    assert all(len(results) == 1 for results in waiting)
+    assert single.server.applied_index == before + 2
+
+
+def test_a_restart_brings_back_every_acknowledged_write(cluster, single):
+    for number in range(20):
+        single.propose(v2.Set(b"/k%d" % number, b"v"))
+    cluster.settle()
+    revision = single.server.store.revision
+    single.crash()
+    single.start()
+    cluster.run_until(lambda: single.server.store.revision == revision, "the old revision")
+    assert single.server.store.get(b"/k19").value == b"v"
+
+
+def test_a_failed_sync_acknowledges_nothing_ever_again(cluster, single):
+    single.files.fail_syncs(OSError(errno.EIO, "Input/output error"))
+    results = single.propose(v2.Set(b"/a", b"1"))
+    cluster.advance(1)
+    assert results == []
+    assert len(single.files.failures) == 1
+
+
+def test_a_write_reaches_every_member(cluster, three):
+    results = three[0].propose(v2.Set(b"/message", b"hoge"))
+    cluster.run_until(lambda: bool(results))
+    cluster.advance(0.1)
+    assert [member.server.store.get(b"/message").value for member in three] == [b"hoge"] * 3
+    assert len({member.server.store.hash_at(0) for member in three}) == 1
+
+
+def test_a_follower_forwards_writes(cluster, three):
+    results = three[2].propose(v2.Set(b"/message", b"hoge"))
+    cluster.run_until(lambda: bool(results))
+    assert isinstance(results[0], Event)
+
+
+def test_a_follower_reads_what_was_written_before(cluster, three):
+    results = three[0].propose(v2.Set(b"/message", b"hoge"))
+    cluster.run_until(lambda: bool(results))
+    answers = three[1].read()
+    cluster.run_until(lambda: bool(answers))
+    assert answers == [None]
+    assert three[1].server.store.get(b"/message").value == b"hoge"
+
+
+def test_a_new_leader_serves_what_the_old_one_acknowledged(cluster, three):
+    results = three[0].propose(v2.Set(b"/message", b"hoge"))
+    cluster.run_until(lambda: bool(results))
+    old = cluster.leader()
+    old.crash()
+    new = cluster.leader()
+    assert new is not old
+    assert new.server.store.get(b"/message").value == b"hoge"
+    results = new.propose(v2.Set(b"/message", b"2"))
+    cluster.run_until(lambda: bool(results))
+    old.start()
+    cluster.run_until(lambda: (r := old.server.store.get(b"/message")) and r.value == b"2")
+
+
+def test_a_read_at_a_deposed_leader_is_not_answered(cluster, three):
+    old = cluster.leader()
+    cluster.isolate(old)
+    answers = old.read()
+    cluster.advance(2)
+    assert answers == []
+    cluster.advance(10)
+    assert isinstance(answers[0], UnavailableError)
+
+
+def test_a_write_without_quorum_is_answered_at_its_deadline(cluster, three):
+    old = cluster.leader()
+    cluster.isolate(old)
+    results = old.propose(v2.Set(b"/a", b"1"))
+    cluster.advance(10)
+    assert isinstance(results[0], UnavailableError)
+
+
+def test_a_write_waits_for_a_leader_to_be_elected(cluster, three):
+    old = cluster.leader()
+    old.crash()
+    follower = next(member for member in three if member is not old)
+    cluster.run_until(lambda: follower.server.leader_id == 0 or follower.server.is_leader)
+    results = follower.propose(v2.Set(b"/a", b"1"))
+    cluster.run_until(lambda: bool(results))
+    assert isinstance(results[0], Event)
+
+
+def test_a_far_behind_member_is_caught_up_by_a_snapshot(cluster, three):
+    three[2].crash()
+    for member in three[:2]:
+        member.server._log_keeper._snapshot_count = 10
+    for number in range(60):
+        results = cluster.leader().propose(v2.Set(b"/k%d" % number, b"v"))
+        cluster.run_until(lambda results=results: bool(results))
+    three[2].start()
+    revision = three[0].server.store.revision
+    cluster.run_until(lambda: three[2].server.store.revision == revision, "catching up")
+    assert len({member.server.store.hash_at(0) for member in three}) == 1
+    three[2].crash()
+    three[2].start()
+    cluster.run_until(lambda: three[2].server.store.revision == revision, "restart after it")
+
+
+def test_a_wiped_member_comes_back_under_a_new_id(cluster, three):
+    old_id = three[2].server.member_id
+    three[2].crash()
+    cluster.advance(1)
+    wiped = cluster.add(three[2].config)
+    cluster.members.remove(three[2])
+    cluster.join(wiped)
+    cluster.run_until(lambda: len(wiped.server.cluster.members) == 3)
+    assert wiped.server.member_id != old_id
+    assert wiped.server.cluster.was_removed(old_id)
+    results = wiped.propose(v2.Set(b"/a", b"1"))
+    cluster.run_until(lambda: bool(results))
+    assert isinstance(results[0], Event)
+
+
+def test_the_name_of_a_living_member_is_refused(cluster, three):
+    other = cluster.add(cluster.legacy_config(2, advertised_peer_urls=("http://127.0.0.1:7009",)))
+    assert isinstance(cluster.join(other)[0], KeyExists)
+
+
+def test_expired_keys_go_on_every_member(cluster, three):
+    expiration = cluster.clock.wall_ns() + 2_000_000_000
+    results = three[0].propose(v2.Set(b"/t", b"x", expiration=expiration))
+    cluster.run_until(lambda: bool(results))
+    cluster.advance(1.9)
+    assert three[1].server.store.get(b"/t") is not None
+    cluster.advance(0.4)
+    assert [member.server.store.get(b"/t") for member in three] == [None] * 3
+
+
+def test_old_history_goes_by_itself(cluster):
+    member = cluster.add(cluster.legacy_config(1, auto_compaction_retention=100))
+    member.start()
+    cluster.leader()
+    for _ in range(300):
+        member.propose(v2.Set(b"/a", b"1"))
+        cluster.settle()
+    cluster.advance(0.3)
+    assert member.server.store.compacted_revision >= member.server.store.revision - 110
+
+
+def test_stop_answers_everyone_who_waits(cluster, single):
+    single.is_sync_held = True
+    results = single.propose(v2.Set(b"/a", b"1"))
+    cluster.settle()
+    more = single.propose(v2.Set(b"/b", b"1"))
+    single.server.stop()
+    assert isinstance(results[0], UnavailableError)
+    assert isinstance(more[0], UnavailableError)
