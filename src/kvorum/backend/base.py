@@ -5,7 +5,8 @@ Two implementations: LMDB on disk, and memory for the simulator and for tests. B
 1. A read sees every write made before it, durable or not.
 2. What is durable is a prefix of the writes: everything up to some applied index, all tables
    together with that index in one transaction, never a part of it.
-3. `commit` never blocks the caller; `ReadView` never blocks a writer.
+3. `commit` does not block the caller unless the disk lags far behind; `ReadView` never blocks a
+   writer.
 
 The caller, on the thread that owns the state: put and delete while applying entries; then
 `set_applied`; `commit` from time to time; and it releases log entries only up to `durable_index`.
@@ -22,7 +23,7 @@ class Table(IntEnum):
     META = 1
     """Short names to small values: applied index, cluster attributes, revisions."""
     RECORDS = 2
-    """`Revision` key (16 bytes, big endian) to an encoded record; only compaction deletes."""
+    """`Revision` key (12 bytes, big endian) to an encoded record; only compaction deletes."""
     MEMBERS = 3
     """Member id (8 bytes, big endian) to an encoded member."""
 

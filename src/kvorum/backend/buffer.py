@@ -26,6 +26,9 @@ Layer: TypeAlias = dict[bytes, bytes | None]
 APPLIED_KEY = b"backend.applied"
 """In META: applied index and term, 8 bytes each, big endian."""
 
+PENDING_RECORDS_MAX = 100_000
+"""Bounds the memory of a buffer whose disk is too slow: some 50 MB, seconds of writing."""
+
 _TABLE_SLOTS = max(Table) + 1
 _NOTHING: Layer = {}
 
@@ -149,8 +152,11 @@ class BufferedBackend(ABC):
         """Starts making everything written so far durable.
 
         Returns False, and does nothing, when a commit is running already, when nothing is to be
-        done, and after a failure.
+        done, and after a failure. It waits for the running one only when more than
+        `PENDING_RECORDS_MAX` writes have piled up behind it.
         """
+        if self._in_flight is not None and sum(map(len, self._pending)) > PENDING_RECORDS_MAX:
+            self._wait()
         if self._in_flight is not None or not self._has_news or self.failed is not None:
             return False
         batch = Batch(self._pending, *self._applied, done)

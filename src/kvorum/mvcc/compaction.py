@@ -94,13 +94,13 @@ class Compactor:
         return True
 
     def _clean_record(self, revision: Revision, data: bytes, compacted: int) -> None:
-        links = decode_links(data)
+        record_key, prev, tombstone, _ = decode_links(data)
         backend = self._keyspace.backend
-        if links.prev:
-            backend.delete(Table.RECORDS, to_key(links.prev))
-        if links.tombstone:
+        if prev is not None:
+            backend.delete(Table.RECORDS, to_key(prev))
+        if tombstone:
             backend.delete(Table.RECORDS, to_key(revision))
-        self._keyspace.index.compact(links.key, compacted)
+        self._keyspace.index.compact(record_key, compacted)
 
 
 def hash_at(keyspace: Keyspace, revision: int) -> int:
@@ -119,8 +119,8 @@ def hash_at(keyspace: Keyspace, revision: int) -> int:
     for key, data in keyspace.backend.scan(Table.RECORDS, b"", to_key(pack(revision + 1))):
         place = from_key(key)
         if place >> SUB_BITS < compacted:
-            links = decode_links(data)
-            if index.find_at(links.key, compacted) != place:
+            record_key, *_ = decode_links(data)
+            if index.find_at(record_key, compacted) != place:
                 continue
         checksum = extend(extend(checksum, key), data)
     return checksum

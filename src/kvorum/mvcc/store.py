@@ -22,7 +22,7 @@ from kvorum.mvcc.compaction import (
     save_number,
 )
 from kvorum.mvcc.expiry import ExpiryQueue
-from kvorum.mvcc.index import IndexBuilder
+from kvorum.mvcc.index import build_index
 from kvorum.mvcc.keyspace import (
     FIRST_REVISION,
     NEVER_COMPACTED,
@@ -31,8 +31,8 @@ from kvorum.mvcc.keyspace import (
     Keyspace,
     RangeResult,
 )
-from kvorum.mvcc.record import Change, Changes, decode, decode_links
-from kvorum.mvcc.revision import SUB_BITS, from_key, pack, to_key
+from kvorum.mvcc.record import Change, Changes, decode
+from kvorum.mvcc.revision import from_key, main_of, pack, to_key
 from kvorum.mvcc.sortedkeys import FROM_KEY
 from kvorum.mvcc.txn import WriteTxn
 
@@ -49,20 +49,9 @@ class Store(Keyspace):
     def restore(self) -> None:
         """Rebuilds everything from the backend, reading every record once."""
         backend = self.backend
-        builder = IndexBuilder()
-        expirations: dict[bytes, int] = {}
-        newest = 0
-        for place, data in backend.scan(Table.RECORDS, b""):
-            links = decode_links(data)
-            newest = from_key(place)
-            builder.add(links.key, from_key(place), tombstone=links.tombstone)
-            if links.expiration:
-                expirations[links.key] = links.expiration
-            else:
-                expirations.pop(links.key, None)
-        self.index = builder.build()
+        self.index, expirations, newest = build_index(backend.scan(Table.RECORDS, b""))
         self.expiring = ExpiryQueue(expirations)
-        self.changed_revision = newest >> SUB_BITS
+        self.changed_revision = main_of(newest)
         self.compacted_revision = load_number(backend, COMPACTED_KEY, NEVER_COMPACTED)
         advanced = load_number(backend, REVISION_KEY, FIRST_REVISION)
         self.revision = max(self.changed_revision, self.compacted_revision, advanced)
