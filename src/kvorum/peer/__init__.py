@@ -1,0 +1,1 @@
+"""Raft's messages between members: framed batches on long-lived connections."""
