@@ -6,14 +6,11 @@ Source: v2-api sections 2 and 3.3.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from kvorum.errors import RequestError
+from kvorum.protocol.http1 import Exchange
 from kvorum.v2.node import render_error
 from kvorum.v2.policy import V2Policy
-
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
 
 STATUS_LINES = {
     200: b"HTTP/1.1 200 OK\r\n",
@@ -56,7 +53,7 @@ class Cors:
         )
         self.always = self._lines(b"*") if b"*" in self._origins else b""
 
-    def lines(self, exchange: "Exchange") -> bytes:
+    def lines(self, exchange: Exchange) -> bytes:
         """The header lines of the reply to this request."""
         if self.always or not self._origins:
             return self.always
@@ -75,26 +72,24 @@ class Replies:
     def __init__(self, origins: Sequence[str], policy: V2Policy) -> None:
         self.cors = Cors(origins, policy.cors_request_headers)
 
-    def send(
-        self, exchange: "Exchange", status: int, header_lines: bytes, body: bytes = b""
-    ) -> None:
+    def send(self, exchange: Exchange, status: int, header_lines: bytes, body: bytes = b"") -> None:
         """Sends a whole reply; HEAD gets its head only."""
         head = STATUS_LINES[status] + header_lines + self.cors.lines(exchange)
         exchange.respond(head, b"" if exchange.method == "HEAD" else body)
 
-    def text(self, exchange: "Exchange", body: bytes, status: int = 200) -> None:
+    def text(self, exchange: Exchange, body: bytes, status: int = 200) -> None:
         """Sends plain text."""
         self.send(exchange, status, TEXT, body)
 
-    def json(self, exchange: "Exchange", body: bytes, status: int = 200) -> None:
+    def json(self, exchange: Exchange, body: bytes, status: int = 200) -> None:
         """Sends JSON without the headers of the keys API."""
         self.send(exchange, status, JSON, body)
 
-    def error(self, exchange: "Exchange", error: RequestError, status: int = 0) -> None:
+    def error(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:
         """Sends an error of the v2 API; `status` replaces the one its code goes with."""
         lines = b"%bX-Etcd-Index: %d\r\n" % (JSON, error.index)
         self.send(exchange, status or error.http_status, lines, render_error(error))
 
-    def redirect(self, exchange: "Exchange", status: int, location: bytes) -> None:
+    def redirect(self, exchange: Exchange, status: int, location: bytes) -> None:
         """Sends the client elsewhere, without a body."""
         self.send(exchange, status, b"Location: " + location + b"\r\n")

@@ -1,7 +1,6 @@
 """What the client port serves: one table, and the rules of the HTTP layer around it.
 
     OPTIONS on any path          200, empty
-    malformed escape in the path 400
     path not in canonical form   301 to its canonical form, whatever the method
     unknown path                 404
     known path, wrong method     404 or 405, as the policy says
@@ -11,7 +10,7 @@ Source: v2-api sections 2, 5, 7 and 15.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote_from_bytes
 
 from msgspec import Struct
@@ -22,14 +21,12 @@ from kvorum.api.v2.members import Members
 from kvorum.api.v2.speed import SpeedTest
 from kvorum.api.v2.stats import Stats
 from kvorum.config import Era
+from kvorum.protocol.http1 import Exchange
+from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.policy import V2Policy, policy_of
 
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-    from kvorum.server.server import Server
-
-Handler: TypeAlias = "Callable[[Exchange], None]"
+Handler: TypeAlias = Callable[[Exchange], None]
 Methods: TypeAlias = dict[str, Handler]
 
 _NO_METHODS: Methods = {}
@@ -67,7 +64,7 @@ class Router:
         }
         self._below = [(route.path, route.methods) for route in served if route.path.endswith(b"/")]
 
-    def __call__(self, exchange: "Exchange") -> None:
+    def __call__(self, exchange: Exchange) -> None:
         """Passes the exchange to its handler, or answers why there is none."""
         path = exchange.path
         if b"%" in path or b"//" in path or b"/." in path:
@@ -87,13 +84,12 @@ class Router:
                 return methods
         return self._exact.get(path, _NO_METHODS)
 
-    def _canonicalise(self, exchange: "Exchange") -> bool:
+    def _canonicalise(self, exchange: Exchange) -> bool:
         """Decodes the path. False when the request has been answered instead."""
         decoded = paths.percent_decode(exchange.path)
+        assert decoded is not None, "the protocol refuses malformed escapes"
         if exchange.method == "OPTIONS":
             self._replies.send(exchange, 200, b"")
-        elif decoded is None:
-            self._replies.text(exchange, b"400 Bad Request", 400)
         elif not paths.is_clean(decoded):
             location = quote_from_bytes(paths.clean(decoded), PATH_SAFE).encode()
             if exchange.query:
@@ -104,7 +100,7 @@ class Router:
             return True
         return False
 
-    def _refuse(self, exchange: "Exchange", methods: Methods) -> None:
+    def _refuse(self, exchange: Exchange, methods: Methods) -> None:
         if exchange.method == "OPTIONS":
             self._replies.send(exchange, 200, b"")
         elif methods and not self._policy.wrong_method_is_404:
@@ -115,7 +111,7 @@ class Router:
             self._replies.text(exchange, b"404 page not found\n", 404)
 
 
-def client_router(server: "Server") -> Router:
+def client_router(server: Server) -> Router:
     """Everything the client port of this server answers.
 
     The caller makes it once the server knows its cluster's id.

@@ -9,12 +9,10 @@ Source: v2-api section 2, "Request parameters".
 """
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from kvorum.protocol.http1 import Exchange
 from kvorum.v2.path import percent_decode
-
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
 
 Form: TypeAlias = dict[bytes, bytes]
 
@@ -35,7 +33,7 @@ TRUE_TEXTS = frozenset((b"1", b"t", b"T", b"true", b"TRUE", b"True"))
 FALSE_TEXTS = frozenset((b"0", b"f", b"F", b"false", b"FALSE", b"False"))
 
 
-def has_form(exchange: "Exchange") -> bool:
+def has_form(exchange: Exchange) -> bool:
     """Whether the request's body is a form that counts."""
     if exchange.method not in _BODY_METHODS:
         return False
@@ -43,7 +41,7 @@ def has_form(exchange: "Exchange") -> bool:
     return content_type == FORM_TYPE or content_type.partition(b";")[0].strip().lower() == FORM_TYPE
 
 
-def read_form(exchange: "Exchange") -> tuple[Form, str]:
+def read_form(exchange: Exchange) -> tuple[Form, str]:
     """The request's parameters, and what was wrong with those left out (empty: nothing)."""
     form: Form = {}
     fault = parse_into(form, exchange.body) if has_form(exchange) and exchange.body else ""

@@ -10,7 +10,6 @@ Source: v2-api section 3.
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from kvorum.api.reply import JSON, STATUS_LINES, Replies
 from kvorum.api.v2.form import FORM_TYPE, read_form
@@ -25,16 +24,14 @@ from kvorum.errors import (
     RootReadOnly,
     UnavailableError,
 )
+from kvorum.protocol.http1 import Exchange
+from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.commands import Create, KeyCommand, Set
 from kvorum.v2.events import Waits
 from kvorum.v2.machines import Machines
 from kvorum.v2.node import ACTION_NAMES, Action, Event, render_event, replace_invalid
 from kvorum.v2.policy import V2Policy
-
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-    from kvorum.server.server import Server
 
 KEYS = b"/v2/keys"
 
@@ -51,7 +48,7 @@ class Keys:
         waits: everyone who waits.
     """
 
-    def __init__(self, server: "Server", policy: V2Policy, replies: Replies) -> None:
+    def __init__(self, server: Server, policy: V2Policy, replies: Replies) -> None:
         self._server = server
         self._policy = policy
         self._replies = replies
@@ -69,7 +66,7 @@ class Keys:
 
     # Handlers.
 
-    def get(self, exchange: "Exchange") -> None:
+    def get(self, exchange: Exchange) -> None:
         """GET and HEAD."""
         key = self._key_of(exchange)
         if key is None:
@@ -87,7 +84,7 @@ class Keys:
         else:
             self._serve(exchange, key, read)
 
-    def put(self, exchange: "Exchange") -> None:
+    def put(self, exchange: Exchange) -> None:
         """PUT."""
         key = self._key_of(exchange)
         if key is None:
@@ -106,13 +103,13 @@ class Keys:
             return
         self._write(exchange, self._params.put(self._request(exchange, key)))
 
-    def post(self, exchange: "Exchange") -> None:
+    def post(self, exchange: Exchange) -> None:
         """POST."""
         key = self._key_of(exchange)
         if key is not None:
             self._write(exchange, self._params.post(self._request(exchange, key)))
 
-    def delete(self, exchange: "Exchange") -> None:
+    def delete(self, exchange: Exchange) -> None:
         """DELETE; its body is not looked at."""
         key = self._key_of(exchange)
         if key is not None:
@@ -120,7 +117,7 @@ class Keys:
 
     # Requests.
 
-    def _key_of(self, exchange: "Exchange") -> bytes | None:
+    def _key_of(self, exchange: Exchange) -> bytes | None:
         """The node's path; None when the request has been answered with what is wrong."""
         path = paths.parse(exchange.path[len(KEYS) :])
         if not self._policy.keeps_raw_bytes:
@@ -139,14 +136,14 @@ class Keys:
             return None
         return path
 
-    def _request(self, exchange: "Exchange", key: bytes) -> Request:
+    def _request(self, exchange: Exchange, key: bytes) -> Request:
         form, fault = read_form(exchange)
         server = self._server
         return Request(key, form, fault, server.clock.wall_ns(), server.store.revision)
 
     # Writes.
 
-    def _write(self, exchange: "Exchange", parsed: Parsed) -> None:
+    def _write(self, exchange: Exchange, parsed: Parsed) -> None:
         if isinstance(parsed, RequestError):
             self._refuse(exchange, parsed)
         elif parsed.hides_node:
@@ -156,9 +153,9 @@ class Keys:
 
     def _propose(
         self,
-        exchange: "Exchange",
+        exchange: Exchange,
         command: KeyCommand,
-        finish: "Callable[[Exchange, object], None] | None" = None,
+        finish: Callable[[Exchange, object], None] | None = None,
     ) -> None:
         key = command.key
         # An in-order key is a child of the path, and it is the child that is written.
@@ -169,7 +166,7 @@ class Keys:
             return
         self._server.propose(command, partial(finish or self._finish, exchange))
 
-    def _finish(self, exchange: "Exchange", outcome: object) -> None:
+    def _finish(self, exchange: Exchange, outcome: object) -> None:
         """Answers a write with what applying it returned."""
         if type(outcome) is Event:
             body = render_event(outcome, self._server.clock.wall_ns(), self._policy)
@@ -177,7 +174,7 @@ class Keys:
         else:
             self._fail(exchange, outcome)
 
-    def _finish_hiding(self, exchange: "Exchange", outcome: object) -> None:
+    def _finish_hiding(self, exchange: Exchange, outcome: object) -> None:
         """As `_finish`, without showing the node."""
         if type(outcome) is Event and outcome.action in _HIDING_ACTIONS:
             body = b'{"action":"%b"}%b' % (ACTION_NAMES[outcome.action], self._policy.body_end)
@@ -188,14 +185,14 @@ class Keys:
     # Reads.
 
     def _serve_linearizable(
-        self, exchange: "Exchange", key: bytes, read: Read, error: UnavailableError | None
+        self, exchange: Exchange, key: bytes, read: Read, error: UnavailableError | None
     ) -> None:
         if error is None:
             self._serve(exchange, key, read)
         else:
             self._fail(exchange, error)
 
-    def _serve(self, exchange: "Exchange", key: bytes, read: Read) -> None:
+    def _serve(self, exchange: Exchange, key: bytes, read: Read) -> None:
         server = self._server
         outcome: Event | RequestError
         if self._machines.covers(key):
@@ -213,7 +210,7 @@ class Keys:
         else:
             self._fail(exchange, outcome)
 
-    def _wait(self, exchange: "Exchange", key: bytes, read: Read) -> None:
+    def _wait(self, exchange: Exchange, key: bytes, read: Read) -> None:
         server = self._server
         oldest = server.store.compacted_revision
         if 0 < read.wait_index < oldest:
@@ -223,10 +220,13 @@ class Keys:
         if self.waits.is_full:
             self._refuse(exchange, RaftInternal("too many waiting requests"))
             return
-        reply = WaitReply(exchange, self._render, is_stream=read.is_stream)
-        reply.begin(self._event_head(exchange, server.store.revision))
+        head = self._event_head(exchange, server.store.revision)
         if exchange.method == "HEAD":
-            reply.end()
+            exchange.respond(head)
+            return
+        reply = WaitReply(exchange, self._render, is_stream=read.is_stream)
+        reply.begin(head)
+        if reply.has_left:
             return
         reply.wait = self.waits.open(
             key, read.wait_index, reply.event, reply.end, is_recursive=read.is_recursive
@@ -241,7 +241,7 @@ class Keys:
 
     def _event_head(
         self,
-        exchange: "Exchange",
+        exchange: Exchange,
         index: int,
         is_created: bool = False,  # noqa: FBT001, FBT002
     ) -> bytes:
@@ -257,7 +257,7 @@ class Keys:
 
     def _respond(
         self,
-        exchange: "Exchange",
+        exchange: Exchange,
         index: int,
         body: bytes,
         is_created: bool = False,  # noqa: FBT001, FBT002 -- one call a request
@@ -269,7 +269,7 @@ class Keys:
             body = b""
         exchange.respond(head, body)
 
-    def _fail(self, exchange: "Exchange", outcome: object) -> None:
+    def _fail(self, exchange: Exchange, outcome: object) -> None:
         """Answers with why a read or a write did not happen."""
         if isinstance(outcome, UnavailableError):
             policy = self._policy
@@ -278,7 +278,7 @@ class Keys:
         assert isinstance(outcome, RequestError), "a v2 command gives an Event or a RequestError"
         self._refuse(exchange, outcome)
 
-    def _refuse(self, exchange: "Exchange", error: RequestError, status: int = 0) -> None:
+    def _refuse(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:
         self._replies.error(exchange, error, status)
 
 

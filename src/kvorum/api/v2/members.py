@@ -3,15 +3,11 @@
 Source: v2-api section 15.
 """
 
-from typing import TYPE_CHECKING
-
 from kvorum.api.reply import JSON, Replies
 from kvorum.membership import Member
+from kvorum.protocol.http1 import Exchange
+from kvorum.server.server import Server
 from kvorum.v2.node import escape
-
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-    from kvorum.server.server import Server
 
 
 def render_member(member: Member) -> bytes:
@@ -31,17 +27,17 @@ def _render_urls(urls: tuple[str, ...]) -> bytes:
 class Members:
     """The handlers of one server."""
 
-    def __init__(self, server: "Server", replies: Replies) -> None:
+    def __init__(self, server: Server, replies: Replies) -> None:
         self._server = server
         self._replies = replies
 
-    def all(self, exchange: "Exchange") -> None:
+    def all(self, exchange: Exchange) -> None:
         """`/v2/members`: every member, by id."""
         members = sorted(self._server.cluster.members.values(), key=lambda member: member.id)
         listing = b",".join(render_member(member) for member in members)
         self._send(exchange, b'{"members":[%b]}\n' % listing)
 
-    def leader(self, exchange: "Exchange") -> None:
+    def leader(self, exchange: Exchange) -> None:
         """`/v2/members/leader`: the member that leads."""
         leader = self._server.cluster.members.get(self._server.leader_id)
         if leader is None:
@@ -49,6 +45,6 @@ class Members:
         else:
             self._send(exchange, render_member(leader) + b"\n")
 
-    def _send(self, exchange: "Exchange", body: bytes, status: int = 200) -> None:
+    def _send(self, exchange: Exchange, body: bytes, status: int = 200) -> None:
         lines = JSON + b"X-Etcd-Cluster-Id: %x\r\n" % self._server.cluster_id
         self._replies.send(exchange, status, lines, body)

@@ -3,14 +3,11 @@
 Source: v2-api section 5.
 """
 
-from typing import TYPE_CHECKING
-
 from kvorum.api.reply import Replies
+from kvorum.errors import RaftInternal, UnavailableError
+from kvorum.protocol.http1 import Exchange
+from kvorum.server.server import Server
 from kvorum.v2.commands import Set
-
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-    from kvorum.server.server import Server
 
 WRITES = 10_000
 PARALLEL_WRITES = 1_000
@@ -19,19 +16,20 @@ PARALLEL_WRITES = 1_000
 class SpeedTest:
     """One run, from request to reply."""
 
-    __slots__ = ("_exchange", "_open", "_replies", "_server", "_started")
+    __slots__ = ("_exchange", "_has_failed", "_open", "_replies", "_server", "_started")
 
-    def __init__(self, server: "Server", replies: Replies, exchange: "Exchange") -> None:
+    def __init__(self, server: Server, replies: Replies, exchange: Exchange) -> None:
         self._server = server
         self._replies = replies
         self._exchange = exchange
         self._started = 0
         self._open = 0
+        self._has_failed = False
 
     def start(self) -> None:
         """Begins; the reply comes when the last write is answered."""
         self._exchange.on_close = self._stop
-        for _ in range(PARALLEL_WRITES):
+        while self._open < PARALLEL_WRITES and self._started < WRITES:
             self._write()
 
     def _write(self) -> None:
@@ -39,12 +37,22 @@ class SpeedTest:
         self._open += 1
         self._server.propose(Set(b"/foo", b"bar"), self._written)
 
-    def _written(self, outcome: object) -> None:  # noqa: ARG002 -- only the time counts
+    def _written(self, outcome: object) -> None:
         self._open -= 1
+        if isinstance(outcome, UnavailableError):
+            self._started = WRITES
+            self._has_failed = True
         if self._started < WRITES:
             self._write()
         elif not self._open and self._exchange.on_close is not None:
             self._exchange.on_close = None
+            self._answer()
+
+    def _answer(self) -> None:
+        if self._has_failed:
+            error = RaftInternal(index=self._server.store.revision)
+            self._replies.error(self._exchange, error)
+        else:
             self._replies.text(self._exchange, b"speed test success")
 
     def _stop(self) -> None:

@@ -4,7 +4,6 @@ Source: v2-api sections 5 and 15; v3-gateway sections 7 and 8.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,20 +11,21 @@ from kvorum import version
 from kvorum.api.reply import Replies
 from kvorum.api.v2.form import read_form
 from kvorum.errors import LeaderElection, RaftInternal, UnavailableError
+from kvorum.protocol.http1 import Exchange
+from kvorum.server.server import Server
+from kvorum.server.stats import Latency
 from kvorum.v2.events import Waits
 from kvorum.v2.node import NS_PER_SECOND, escape, render_time
 from kvorum.v2.policy import V2Policy
-
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-    from kvorum.server.server import Server
-    from kvorum.server.stats import Latency
 
 _LEGACY_VERSION = f"etcd {version.LEGACY}".encode()
 _MODERN_VERSION = (
     f'{{"etcdserver":"{version.SERVER}","etcdcluster":"{version.CLUSTER}",'
     f'"storage":"{version.CLUSTER}"}}'
 ).encode()
+
+_NEVER = b"0001-01-01T00:00:00Z"
+"""Go's zero time: no leader is known."""
 
 
 def render_duration(duration_ns: int) -> bytes:
@@ -47,21 +47,21 @@ def render_duration(duration_ns: int) -> bytes:
 class Stats:
     """The handlers of one server."""
 
-    def __init__(self, server: "Server", policy: V2Policy, replies: Replies, waits: Waits) -> None:
+    def __init__(self, server: Server, policy: V2Policy, replies: Replies, waits: Waits) -> None:
         self._server = server
         self._policy = policy
         self._replies = replies
         self._waits = waits
 
-    def legacy_version(self, exchange: "Exchange") -> None:
+    def legacy_version(self, exchange: Exchange) -> None:
         """`/version` as text."""
         self._replies.text(exchange, _LEGACY_VERSION)
 
-    def modern_version(self, exchange: "Exchange") -> None:
+    def modern_version(self, exchange: Exchange) -> None:
         """`/version` as JSON."""
         self._replies.json(exchange, _MODERN_VERSION)
 
-    def health(self, exchange: "Exchange") -> None:
+    def health(self, exchange: Exchange) -> None:
         """`/health`: whether a linearizable read succeeds; `serializable=true` asks for less."""
         form, _ = read_form(exchange)
         if form.get(b"serializable") == b"true":
@@ -71,14 +71,14 @@ class Stats:
         else:
             self._server.read(partial(self._answer_health, exchange))
 
-    def _answer_health(self, exchange: "Exchange", error: UnavailableError | None) -> None:
+    def _answer_health(self, exchange: Exchange, error: UnavailableError | None) -> None:
         if error is None:
             self._replies.text(exchange, b'{"health":"true","reason":""}\n')
             return
         reason = escape(str(error).encode())
         self._replies.text(exchange, b'{"health":"false","reason":"%b"}\n' % reason, 503)
 
-    def machines(self, exchange: "Exchange") -> None:
+    def machines(self, exchange: Exchange) -> None:
         """The client URLs of all members, dead ones included."""
         server = self._server
         if self._policy.machines_leader_first:
@@ -88,7 +88,7 @@ class Stats:
             urls = sorted(url for member in server.cluster for url in member.client_urls)
         self._replies.text(exchange, ", ".join(urls).encode())
 
-    def leader(self, exchange: "Exchange") -> None:
+    def leader(self, exchange: Exchange) -> None:
         """The leader's peer URL."""
         leader = self._server.cluster.members.get(self._server.leader_id)
         if leader is None:
@@ -96,13 +96,13 @@ class Stats:
         else:
             self._replies.text(exchange, leader.peer_urls[0].encode())
 
-    def store_statistics(self, exchange: "Exchange") -> None:
+    def store_statistics(self, exchange: Exchange) -> None:
         """`/v2/stats/store`."""
         stats = self._server.tree.stats()
         stats.watchers = len(self._waits)
         self._replies.json(exchange, msgspec.json.encode(stats))
 
-    def leader_statistics(self, exchange: "Exchange") -> None:
+    def leader_statistics(self, exchange: Exchange) -> None:
         """`/v2/stats/leader`: how fast each follower answers the leader."""
         server = self._server
         if server.is_leader:
@@ -138,7 +138,7 @@ class Stats:
         member = self._server.cluster.members.get(member_id)
         return b"" if member is None else escape(member.name.encode())
 
-    def self_statistics(self, exchange: "Exchange") -> None:
+    def self_statistics(self, exchange: Exchange) -> None:
         """`/v2/stats/self`: this member's state, and the messages it got and sent."""
         server, policy = self._server, self._policy
         stats = server.stats
@@ -167,7 +167,7 @@ class Stats:
         return b'{"leader":"%b","uptime":"%b","startTime":"%b"}' % (
             self._name_of(server.leader_id) if server.leader_id else b"",
             render_duration(uptime),
-            render_time(since),
+            render_time(since) if since else _NEVER,
         )
 
 
@@ -180,7 +180,7 @@ def _rate_fields(direction: str, rate: tuple[float, float]) -> list[bytes]:
     ]
 
 
-def _render_latency(latency: "Latency") -> bytes:
+def _render_latency(latency: Latency) -> bytes:
     minimum = latency.minimum if latency.count else 0.0
     return (
         f'{{"latency":{{"current":{latency.current!r},"average":{latency.average!r},'

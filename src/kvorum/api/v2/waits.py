@@ -9,42 +9,45 @@ Source: v2-api section 3.5.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from kvorum.protocol.http1 import Exchange
 from kvorum.v2.events import Wait
 from kvorum.v2.node import Event
 
-if TYPE_CHECKING:
-    from kvorum.protocol.http1 import Exchange
-
 
 class WaitReply:
-    """The way of one wait's events to its client."""
+    """The way of one wait's events to its client.
 
-    __slots__ = ("_exchange", "_is_stream", "_render", "wait")
+    Attributes:
+        has_left: the client went away; there is nobody to wait for.
+        wait: the wait, once it is open.
+    """
+
+    __slots__ = ("_exchange", "_is_stream", "_render", "has_left", "wait")
 
     def __init__(
-        self, exchange: "Exchange", render: Callable[[Event], bytes], *, is_stream: bool
+        self, exchange: Exchange, render: Callable[[Event], bytes], *, is_stream: bool
     ) -> None:
         self._exchange = exchange
         self._render = render
         self._is_stream = is_stream
+        self.has_left = False
         self.wait: Wait | None = None
 
     def begin(self, head: bytes) -> None:
         """Sends the head, so that the client knows it is heard."""
         exchange = self._exchange
+        exchange.begin(head)
         exchange.on_close = self._leave
         if self._is_stream:
             exchange.on_writable = self._drained
-        exchange.begin(head)
 
     def event(self, event: Event) -> None:
         """Passes an event on."""
         exchange = self._exchange
         exchange.write(self._render(event))
         if not self._is_stream:
-            self._leave()
+            self._cancel()
             self.end()
         elif not exchange.is_writable and self.wait is not None:
             self.wait.pause()
@@ -55,6 +58,10 @@ class WaitReply:
         self._exchange.end()
 
     def _leave(self) -> None:
+        self.has_left = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self.wait is not None:
             self.wait.cancel()
 
