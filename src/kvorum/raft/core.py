@@ -148,6 +148,8 @@ class Raft:
         this is applied."""
         self.transferee: MemberId = NO_MEMBER
         """LEADER: who is to take over; no proposals meanwhile."""
+        self.is_leaving = False
+        """LEADER: it has no vote any more, and leads only until the others can go on."""
         self.uncommitted_bytes = 0
         """LEADER: data appended in this term and not handed out as committed."""
         self._all_rules = rules
@@ -204,6 +206,7 @@ class Raft:
         self.is_append_due = False
         self.pending_conf_index = 0
         self.transferee = NO_MEMBER
+        self.is_leaving = False
         self.uncommitted_bytes = 0
 
     def draw_election_timeout(self) -> None:

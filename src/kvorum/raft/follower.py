@@ -17,7 +17,9 @@ def _heard(raft: Raft, message: Message) -> None:
 
 
 def _acknowledge(raft: Raft, message: Message, index: int) -> None:
-    raft.send(Message(MessageType.APPEND_RESPONSE, message.source, raft.id, index=index))
+    response = Message(MessageType.APPEND_RESPONSE, message.source, raft.id, index=index)
+    response.commit = raft.log.committed
+    raft.send(response)
 
 
 def _on_append(raft: Raft, message: Message) -> None:
@@ -44,6 +46,7 @@ def _on_heartbeat(raft: Raft, message: Message) -> None:
     raft.log.commit_to(message.commit)
     response = Message(MessageType.HEARTBEAT_RESPONSE, message.source, raft.id)
     response.context = message.context
+    response.commit = raft.log.committed
     raft.send(response)
 
 

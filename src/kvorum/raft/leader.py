@@ -10,6 +10,7 @@ Rules:
     The leader counts itself by what is durable here, like everybody else (section 10.2.1).
     At most one configuration change is unapplied, and it fits the configuration in force.
     A read is answered with an index not below what was committed when it was asked.
+    Who leads without a vote takes no proposals, and leaves when others can lead (`_note_commit`).
 
 Source: Raft thesis, sections 3.5, 3.6, 3.10, 4.1, 4.2, 6.2, 6.4 and 10.2.1.
 """
@@ -23,6 +24,7 @@ from kvorum.raft.types import (
     NO_MEMBER,
     ConfChange,
     EntryType,
+    Index,
     MemberId,
     Message,
     MessageType,
@@ -51,7 +53,8 @@ def tick(raft: Raft) -> None:
     if raft.election_elapsed >= raft.config.election_ticks:
         raft.election_elapsed = 0
         raft.transferee = NO_MEMBER
-        if raft.config.check_quorum and not raft.tracker.is_quorum_active():
+        is_active = raft.tracker.is_quorum_active()
+        if raft.config.check_quorum and not is_active and not raft.is_leaving:
             raft.become_follower(raft.term, NO_MEMBER)
             return
     if raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
@@ -73,7 +76,7 @@ def _send_heartbeats(raft: Raft, read_round: int) -> None:
 
 def propose(raft: Raft, entry_type: EntryType, data: bytes) -> None:
     """Appends an entry. Raises ProposalDropped if it cannot be taken now."""
-    if raft.id not in raft.tracker.progress:
+    if raft.is_leaving:
         raise ProposalDropped("this member is leaving the cluster")
     if raft.transferee != NO_MEMBER:
         raise ProposalDropped("leadership is being handed over")
@@ -167,6 +170,7 @@ def _on_append_response(raft: Raft, message: Message) -> None:
     if peer.acknowledged(message.index, raft.log.first_index):
         maybe_commit(raft)
     _maybe_hand_over(raft, peer)
+    _note_commit(raft, peer, message.commit)
 
 
 def _on_reject(raft: Raft, peer: Progress, message: Message) -> None:
@@ -192,6 +196,7 @@ def _on_heartbeat_response(raft: Raft, message: Message) -> None:
         peer.acknowledged_round = message.context
         if raft.reads.has_pending:
             _confirm_reads(raft)
+    _note_commit(raft, peer, message.commit)
 
 
 # Commit
@@ -264,17 +269,28 @@ def _on_read_index(raft: Raft, message: Message) -> None:
 
 def configuration_changed(raft: Raft) -> None:
     """A change was applied: quorums may be smaller, someone may be new, or this member gone."""
-    if raft.tracker.is_voter(raft.id):
-        raft.is_append_due = True
-        for peer in raft.tracker.peers:
-            peer.is_append_owed = peer.is_append_owed or peer.match == 0
-        maybe_commit(raft)
-        if raft.transferee not in raft.tracker.conf_state.voters:
-            raft.transferee = NO_MEMBER
-        return
-    # The others learn that the change is committed before they lose their leader.
     raft.is_append_due = True
-    flush(raft)
+    raft.is_leaving = not raft.tracker.is_voter(raft.id)
+    for peer in raft.tracker.peers:
+        peer.is_append_owed = peer.is_append_owed or peer.match == 0
+    maybe_commit(raft)
+    if raft.transferee not in raft.tracker.conf_state.voters:
+        raft.transferee = NO_MEMBER
+
+
+def _note_commit(raft: Raft, peer: Progress, committed: Index) -> None:
+    """Steps down, once it leads without a vote and a quorum knows its whole log to be committed.
+
+    Until then it must stay. A voter that has not heard of the change still counts this member in,
+    which cannot campaign any more, and might refuse its vote because its log is longer.
+    """
+    peer.known_commit = max(peer.known_commit, committed)
+    last_index = raft.log.last_index
+    if not raft.is_leaving or raft.tracker.known_commit() < last_index:
+        return
+    voters = raft.tracker.conf_state.voters
+    heir = next(p for p in raft.tracker.peers if p.member_id in voters and p.match == last_index)
+    raft.send(Message(MessageType.TIMEOUT_NOW, heir.member_id, raft.id))
     raft.become_follower(raft.term, NO_MEMBER)
 
 

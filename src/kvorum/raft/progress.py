@@ -71,6 +71,7 @@ class Progress(Struct):
         match: highest index known to be durable at the peer, in the leader's term.
         next: index of the next entry to send.
         sent_commit: highest commit index sent to it.
+        known_commit: highest commit index that it has said it knows.
         pending_snapshot: index of the snapshot it is to receive, 0 if none.
         is_waiting: PROBE: an APPEND is out; nothing follows before something is heard.
         is_append_owed: an APPEND is to be sent even if it has no entries.
@@ -89,6 +90,7 @@ class Progress(Struct):
     is_append_owed: bool = False
     is_recently_active: bool = False
     acknowledged_round: int = 0
+    known_commit: Index = 0
 
     def _become(self, state: ProgressState) -> None:
         self.state = state

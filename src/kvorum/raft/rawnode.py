@@ -21,8 +21,9 @@ when there is one, does the work, and reports. For each Ready, in the order they
 What is never true: a vote, a vote request or an acknowledgement leaves before what it promises is
 durable; an entry is applied before it is in this member's own log on disk.
 
-A hard state is handed out when term or vote changed, or with entries: a commit index alone is not
-worth a disk write. It may therefore lag behind `applied` after a restart, which is harmless.
+A hard state is handed out when term or vote changed, with entries, and when a configuration change
+is to be applied: any other commit index alone is not worth a disk write. It may therefore lag
+behind `applied` after a restart, which is harmless.
 
 Source: Raft thesis, section 10.2.1; the form of Ready is etcd's.
 """
@@ -225,7 +226,11 @@ class RawNode:
             leader.flush(raft)
         self._number += 1
         snapshot, entries = log.take_unwritten()
-        hard_state = self._take_hard_state(is_written=bool(entries or snapshot))
+        committed = self._take_committed()
+        is_written = bool(entries or snapshot) or any(
+            entry.type is EntryType.CONF_CHANGE for entry in committed
+        )
+        hard_state = self._take_hard_state(is_written=is_written)
         if hard_state or entries or snapshot:
             log.writing(self._number)
         ready = Ready(
@@ -234,7 +239,7 @@ class RawNode:
             hard_state,
             snapshot,
             entries,
-            self._take_committed(),
+            committed,
             raft.messages,
             raft.messages_after_persist,
             raft.read_states,

@@ -84,6 +84,12 @@ class Tracker:
             [p.acknowledged_round for p in self._outgoing],
         )
 
+    def known_commit(self) -> Index:
+        """The highest commit index that a quorum knows."""
+        return joint_index(
+            [p.known_commit for p in self._incoming], [p.known_commit for p in self._outgoing]
+        )
+
     def is_quorum_active(self) -> bool:
         """Whether a quorum was heard since the last call; forgets it for the next one."""
         active = {member_id: p.is_recently_active for member_id, p in self.progress.items()}

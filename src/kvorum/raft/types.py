@@ -120,7 +120,8 @@ class Message(Struct, array_like=True, omit_defaults=True):
     Attributes:
         index: APPEND: the index before the first entry; responses: the index acknowledged.
         log_term: the term of the entry at `index`.
-        commit: the sender's commit index, as far as the receiver may use it.
+        commit: the sender's commit index, as far as the receiver may use it; in responses, the
+            commit index that the follower knows.
         reject: a response that refuses.
         reject_hint: APPEND_RESPONSE: where the follower's log may match (thesis, section 3.5).
         context: the ReadIndex round a heartbeat or its response belongs to, or a campaign's kind.
