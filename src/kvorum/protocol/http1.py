@@ -17,7 +17,7 @@ Rules:
 The caller (a shell): `receive_data`; run the handler for each exchange; then `take_rest` when
 `is_halted`; then `data_to_send`. An answer given at any other time calls `on_output` once, and
 `data_to_send` is due in the same turn. When `should_close`, close behind the last byte. Report
-`receive_eof`, `connection_lost`, `pause_writing` and `resume_writing` as they happen, and stop
+`stop_receiving`, `connection_lost`, `pause_writing` and `resume_writing` as they happen, and stop
 reading while `unanswered` is at UNANSWERED_MAX.
 Source: RFC 9112; RFC 9110, sections 7.8, 8.6, 9.3.2 and 10.1.1.
 """
@@ -46,7 +46,6 @@ FRAMING_FACTOR = 8
 REASONS = {
     400: b"Bad Request",
     404: b"Not Found",
-    408: b"Request Timeout",
     413: b"Request Entity Too Large",
     417: b"Expectation Failed",
     431: b"Request Header Fields Too Large",
@@ -84,13 +83,6 @@ class Settings:
     def __init__(self, body_bytes_max: int) -> None:
         self.body_bytes_max = body_bytes_max
         self.date_line = b""
-
-
-def render_refusal(status: int, settings: Settings, detail: bytes = b"") -> bytes:
-    """A whole answer in plain text that announces the end of the connection."""
-    text = detail or _refusal_text(status)
-    lines = _refusal_head(status) + settings.date_line
-    return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (lines, len(text), text)
 
 
 def _refusal_head(status: int) -> bytes:
@@ -241,8 +233,8 @@ class Exchange:
             return
         if self._state == _GONE:
             self.abandon()
-        elif self.is_open and self._connection.is_at_eof:
-            self._connection.receive_eof()
+        elif self.is_open and self._connection.is_ending:
+            self._connection.stop_receiving()
 
     @property
     def can_upgrade(self) -> bool:
@@ -257,6 +249,15 @@ class Exchange:
         self._connection.hand_over(self, head + b"\r\n", protocol)
 
     # For the connection.
+
+    def fail(self) -> None:
+        """Answers 500, or cuts off the answer that has begun."""
+        self.keep_alive = False
+        if self._state == _WAITING:
+            self.respond(_refusal_head(500), _refusal_text(500))
+        elif self._state == _STREAMING:
+            self._state = _DONE
+            self._connection.finish(self, b"")
 
     @property
     def is_done(self) -> bool:
@@ -315,7 +316,7 @@ class Http1Connection:
         should_close: everything was said; close behind the last byte.
         is_refused: the client may still be sending; closing at once could cost it the answer.
         is_halted: an upgrade was offered; `take_rest` after its handler has returned.
-        is_at_eof: the client sends no more.
+        is_ending: no more requests are taken.
         upgraded: who takes the connection over, once its handler chose to.
         request_count: requests handed out so far.
     """
@@ -334,7 +335,7 @@ class Http1Connection:
         "_queue",
         "_rest",
         "_target",
-        "is_at_eof",
+        "is_ending",
         "is_halted",
         "is_refused",
         "remote",
@@ -363,7 +364,7 @@ class Http1Connection:
         self._rest = b""
         self.is_halted = False
         self.is_refused = False
-        self.is_at_eof = False
+        self.is_ending = False
         self.should_close = False
         self.upgraded: object | None = None
         self.request_count = 0
@@ -399,9 +400,12 @@ class Http1Connection:
         out.clear()
         return data
 
-    def receive_eof(self) -> None:
-        """The client sends no more. Answers that are on their way still go out; waits end."""
-        self.is_at_eof = True
+    def stop_receiving(self) -> None:
+        """Takes no more requests: the client ended its side, or we shut down.
+
+        Answers that are on their way still go out; waits end.
+        """
+        self.is_ending = True
         queue = self._queue
         if self._exchange is not None:
             assert queue.pop() is self._exchange, "what is being received comes last"
@@ -424,7 +428,7 @@ class Http1Connection:
         for exchange in abandoned:
             exchange.abandon()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, text: bytes = b"") -> None:
         """Answers what is being received with an error, behind all answers due, and closes."""
         if self.is_refused or self.should_close:
             return
@@ -436,7 +440,7 @@ class Http1Connection:
         self._target = b""
         self._exchange = None
         exchange.keep_alive = False
-        exchange.respond(_refusal_head(status), _refusal_text(status))
+        exchange.respond(_refusal_head(status), text or _refusal_text(status))
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -449,8 +453,8 @@ class Http1Connection:
 
     @property
     def unanswered(self) -> int:
-        """Requests whose answers are not complete, one being received included."""
-        return len(self._queue)
+        """Complete requests whose answers are not complete."""
+        return len(self._queue) - (self._exchange is not None)
 
     # For exchanges.
 
@@ -560,7 +564,7 @@ class Http1Connection:
     # Receiving.
 
     def _feed(self, data: bytes) -> None:
-        if self.is_refused or self.should_close:
+        if self.is_refused or self.is_ending or self.should_close:
             return
         if self.is_halted:
             self._rest += data
