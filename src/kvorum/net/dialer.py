@@ -1,0 +1,156 @@
+"""Outgoing connections: one request and its answer; pauses between attempts.
+
+What for: a joining server asks others over HTTP, a few times in its life. One connection serves one
+request; nothing is followed, retried or kept open here.
+
+Rules:
+    pause = uniform in [limit / 2, limit], where limit doubles with every failure, from
+    FIRST_PAUSE_SECONDS to LAST_PAUSE_SECONDS. Half of it is chance, so that members which lost the
+    same peer do not call in step.
+
+The caller: every wait has a deadline; `http_request` raises and leaves nothing open.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from kvorum.errors import RemoteProtocolError, UnavailableError
+from kvorum.protocol.http1 import ResponseReader
+
+FIRST_PAUSE_SECONDS = 0.05
+LAST_PAUSE_SECONDS = 1.0
+
+JITTER_STEPS = 1000
+DEFAULT_PORT = 80
+
+
+class Backoff:
+    """How long to wait before the next attempt at one address."""
+
+    __slots__ = ("_limit", "_random_below")
+
+    def __init__(self, random_below: Callable[[int], int]) -> None:
+        self._random_below = random_below
+        self._limit = FIRST_PAUSE_SECONDS
+
+    def next_pause(self) -> float:
+        """Seconds to wait after one more failure."""
+        limit = self._limit
+        self._limit = min(2 * limit, LAST_PAUSE_SECONDS)
+        return limit / 2 * (1 + self._random_below(JITTER_STEPS + 1) / JITTER_STEPS)
+
+    def reset(self) -> None:
+        """An attempt has succeeded."""
+        self._limit = FIRST_PAUSE_SECONDS
+
+
+class HttpReply(Struct, frozen=True):
+    """What came back; header names are in lower case."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+async def http_request(
+    url: str, method: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+) -> HttpReply:
+    """Sends one request on a connection of its own and reads the answer.
+
+    Args:
+        url: `http://host:port/path?query`.
+        method: in upper case.
+        headers: besides Host, Connection and Content-Length.
+        body: empty for none.
+        timeout_seconds: for all of it.
+
+    Raises:
+        UnavailableError: nobody answered in time, or what answered is no HTTP server.
+    """
+    host, port = split_address(url)
+    caller = _Caller(_render_request(url, method, headers, body))
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            transport, _ = await loop.create_connection(lambda: caller, host, port)
+            try:
+                return await caller.answered
+            finally:
+                transport.close()
+    except TimeoutError as error:
+        raise UnavailableError(f"{url}: no answer within {timeout_seconds:g} s") from error
+    except (OSError, RemoteProtocolError) as error:
+        raise UnavailableError(f"{url}: {describe(error)}") from error
+
+
+def split_address(url: str) -> tuple[str, int]:
+    """Host and port of an `http` URL.
+
+    Raises:
+        UnavailableError: there is no such address.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UnavailableError(f"{url}: {error}") from error
+    if parts.scheme != "http" or not host:
+        raise UnavailableError(f"{url}: not an address of the form http://host:port")
+    return host, port or DEFAULT_PORT
+
+
+def describe(error: Exception) -> str:
+    """What went wrong with a connection, in a few words."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return str(error.strerror)
+    return str(error) or type(error).__name__
+
+
+def _render_request(url: str, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+class _Caller(asyncio.Protocol):
+    """Writes a request as soon as it is connected, and reads one answer."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._reader = ResponseReader()
+        self.answered: asyncio.Future[HttpReply] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._read(lambda: self._reader.receive_data(data))
+
+    def eof_received(self) -> None:
+        self._read(self._reader.receive_eof)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(exc or ConnectionResetError("the connection broke off"))
+
+    def _read(self, step: Callable[[], None]) -> None:
+        if self.answered.done():
+            return
+        reader = self._reader
+        try:
+            step()
+        except RemoteProtocolError as error:
+            self.answered.set_exception(error)
+        else:
+            if reader.is_complete:
+                self.answered.set_result(HttpReply(reader.status, reader.headers, reader.body))
