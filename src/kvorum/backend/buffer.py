@@ -191,6 +191,8 @@ class BufferedBackend(ABC):
     def _fail(self, error: StorageError) -> None:
         """The batch in flight cannot be made durable. It stays readable; this is final."""
         self.failed = error
+        if self.on_failure is not None:
+            self.on_failure(error)
 
 
 def _cut(layer: Layer, order: list[bytes], start: bytes, end: bytes | None) -> Layer:
