@@ -30,7 +30,7 @@ class MemoryLogFile:
         self.is_closed = False
         self._disk = disk
         self._name = name
-        self._unsynced: dict[int, list[bytes]] = {}
+        self.unsynced: dict[int, list[bytes]] = {}
 
     def write(self, data: bytes) -> None:
         """Appends; on a full disk as many whole sectors as fit, and raises OSError."""
@@ -50,11 +50,11 @@ class MemoryLogFile:
         start, end = self.size, self.size + len(data)
         first = start - start % SECTOR_BYTES
         for sector in range(first, end, SECTOR_BYTES):
-            if sector not in self._unsynced:
-                self._unsynced[sector] = [self._sector(sector)]
+            if sector not in self.unsynced:
+                self.unsynced[sector] = [self._sector(sector)]
         self.data[start:end] = data
         for sector in range(first, end, SECTOR_BYTES):
-            self._unsynced[sector].append(self._sector(sector))
+            self.unsynced[sector].append(self._sector(sector))
         self.size = end
 
     def _sector(self, start: int) -> bytes:
@@ -65,7 +65,7 @@ class MemoryLogFile:
         assert not self.is_closed
         if self._disk.sync_error is not None:
             raise self._disk.sync_error
-        self._unsynced.clear()
+        self.unsynced.clear()
         self.durable = self.size
         self._disk.published[self._name] = self
         self.is_closed = self.is_sealed
@@ -81,7 +81,7 @@ class MemoryLogFile:
     def survivor(self, choose: Choose) -> bytearray:
         """What a power cut leaves of the content."""
         data = self.data.copy()
-        for sector, versions in self._unsynced.items():
+        for sector, versions in self.unsynced.items():
             data[sector : sector + SECTOR_BYTES] = versions[choose(len(versions) - 1)]
         return data
 
@@ -141,8 +141,10 @@ class MemoryLogFiles:
 
     def open(self, name: str, end: int) -> MemoryLogFile:
         """A published, settled segment, the last, to be written from `end` on."""
-        file = MemoryLogFile(self, name, self.published[name].data, end)
-        file.sync()
+        before = self.published[name]
+        file = self.published[name] = MemoryLogFile(self, name, before.data, end)
+        file.durable = end
+        file.unsynced = before.unsynced
         return file
 
     def remove(self, name: str) -> None:

@@ -63,7 +63,7 @@ class SegmentReport(Struct):
         end: where the next record would begin.
         chain: checksum of its last record.
         record_count: its head included.
-        max_index: highest index of any entry in it; 0 without entries.
+        last_index: index of its last entry; 0 without entries.
     """
 
     name: str
@@ -73,7 +73,7 @@ class SegmentReport(Struct):
     end: int
     chain: int
     record_count: int = 0
-    max_index: Index = 0
+    last_index: Index = 0
 
 
 class TornTail(Struct):
@@ -178,7 +178,7 @@ class _Reader:
                 )
             self._feed(segment.name, record, value)
             if isinstance(value, Entry):
-                segment.max_index = max(segment.max_index, value.index)
+                segment.last_index = value.index
             segment.end, segment.chain = record.end, record.crc
             segment.record_count += 1
 

@@ -49,8 +49,8 @@ class _Segment(Struct, eq=False):
     name: str
     sequence: int
     allocated_bytes: int
-    max_index: Index
-    """Highest index of any entry in it; 0 without entries."""
+    last_index: Index
+    """Index of its last entry; 0 without entries."""
     file: LogFile | None
     """None: found at open, so published."""
 
@@ -166,8 +166,7 @@ class Wal:
             self.failed = error  # records were made and not written: the chain is broken
             raise
         if entries:
-            segment = self._segments[-1]
-            segment.max_index = max(segment.max_index, state.last_index)
+            self._segments[-1].last_index = state.last_index
         self._write(b"".join(records))
 
     def append_snapshot(self, snapshot: SnapshotMeta) -> None:
@@ -212,7 +211,7 @@ class Wal:
         while (
             self.failed is None
             and len(segments) > 1
-            and segments[0].max_index <= index
+            and segments[0].last_index <= index
             and segments[1].is_published
         ):
             try:
@@ -260,7 +259,7 @@ class Wal:
         if report.torn is not None or last.file_bytes < last.allocated_bytes:
             files.wipe(last.name, last.end, last.allocated_bytes)
         self._segments = [
-            _Segment(found.name, found.sequence, found.allocated_bytes, found.max_index, None)
+            _Segment(found.name, found.sequence, found.allocated_bytes, found.last_index, None)
             for found in report.segments
         ]
         self._state = report.replay.state

@@ -10,7 +10,7 @@ import pytest
 from kvorum.errors import StorageError
 from kvorum.raft.types import Entry, EntryType, HardState, SnapshotMeta
 from kvorum.wal.memory import MemoryLogFiles, StepSyncer
-from kvorum.wal.record import HEADER, Record, RecordType, decode
+from kvorum.wal.record import HEADER, Encoder, Record, RecordType, decode
 from kvorum.wal.repair import Report, verify, verify_files
 from kvorum.wal.wal import Wal
 
@@ -116,7 +116,7 @@ def test_sound_log_is_reported_whole() -> None:
     assert [segment.record_count for segment in report.segments] == [
         len(records_of(name)) for name in sorted(sample())
     ]
-    assert report.segments[-1].max_index == ENTRY_COUNT
+    assert report.segments[-1].last_index == ENTRY_COUNT
     assert sum_of(report) == history()[-1]
     assert len(history()[-1][2]) == ENTRY_COUNT
 
@@ -135,6 +135,7 @@ def test_real_files_are_verified_and_not_changed(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_refused_or_does_not_matter() -> None:
     """Rule: refused, or all of the history is there. Every record was synced, so none may go."""
     for name, data in sample().items():
@@ -149,6 +150,7 @@ def test_every_flipped_byte_is_refused_or_does_not_matter() -> None:
                 assert report.damage.offset <= place
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_an_unsynced_batch_leaves_a_prefix() -> None:
     """Rule: refused, or a prefix of the history that holds all that was synced."""
     disk = write_log(ENTRY_COUNT - BATCH_COUNT)
@@ -162,6 +164,7 @@ def test_every_flipped_byte_of_an_unsynced_batch_leaves_a_prefix() -> None:
             assert sum_of(report) in history()[-1 - 2 * BATCH_COUNT :]
 
 
+@pytest.mark.slow
 def test_log_cut_at_any_byte_of_its_last_records_is_a_torn_tail() -> None:
     """Rule: what is left is a prefix, and holds every record the cut did not touch."""
     name = last_name()
@@ -234,6 +237,21 @@ def test_wrong_last_record_without_a_missing_sector_is_damage() -> None:
     assert damage is not None
     assert "no write cut short explains it" in str(damage)
     assert "remove this member" in str(damage)
+
+
+def test_sound_record_of_another_chain_is_damage() -> None:
+    last = records_of(last_name())[-1]
+    stranger = Encoder(last.crc ^ 1, last.end).encode(
+        RecordType.ENTRY, Entry(1, ENTRY_COUNT + 1, EntryType.NORMAL, bytes(800)), 0
+    )
+
+    def change(data: bytearray) -> None:
+        data[last.end : last.end + len(stranger)] = stranger
+
+    damage = verify_files(changed(last_name(), change)).damage
+    assert damage is not None
+    assert damage.offset == last.end
+    assert "does not follow the one before it" in str(damage)
 
 
 def test_length_beyond_the_segment_is_damage() -> None:

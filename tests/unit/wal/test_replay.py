@@ -118,6 +118,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(steps)
 def test_state_equals_a_plain_list(script: list[tuple[str, int, int]]) -> None:

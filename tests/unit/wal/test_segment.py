@@ -139,6 +139,41 @@ def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / NAME).read_bytes().rstrip(b"\0") == b"written in several pieces"
 
 
+def name_of(fd: int) -> str:
+    return str(Path(f"/proc/self/fd/{fd}").readlink())
+
+
+def test_settling_syncs_what_another_process_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / NAME).touch()
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(name_of(fd)))
+    OsLogFiles(tmp_path).settle(NAME)
+    assert synced == [str(tmp_path / NAME), str(tmp_path)]
+
+
+def test_segment_sealed_during_a_sync_stays_open_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = OsLogFiles(tmp_path).create(NAME, SIZE)
+    file.sync()
+    file.write(b"one")
+    fdatasync = os.fdatasync
+
+    def write_meanwhile(fd: int) -> None:
+        if file.size == 3:
+            file.write(b"two")
+            file.seal()
+        fdatasync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", write_meanwhile)
+    file.sync()
+    assert (file.size, file.durable) == (6, 3)
+    file.sync()
+    assert file.durable == 6
+
+
 def test_strays_of_a_crash_go_when_the_log_is_opened(tmp_path: Path) -> None:
     files = OsLogFiles(tmp_path)
     file = files.create(NAME, SIZE)
