@@ -98,7 +98,7 @@ class Server:
         clock: Clock,
         opened: Opened,
         transport: Transport,
-        schedule: Callable[[Callable[[], None]], None],
+        schedule: Callable[[Callable[[], None]], object],
     ) -> None:
         self.config = config
         self.clock = clock
@@ -147,6 +147,8 @@ class Server:
         self.is_leader = False
         self._is_turn_scheduled = False
         self._is_stopped = False
+        self._on_ready: Callable[[], None] | None = None
+        self._on_deposed: Callable[[], None] = _nothing
         self._peers = dict(opened.peers)
         self._peers_generation = -1
         self._pending_install: tuple[SnapshotMeta, Installer] | None = None
@@ -178,6 +180,11 @@ class Server:
     def read(self, completion: ReadCompletion) -> None:
         """Calls `completion(None)` once a read of local state is linearizable."""
         self._reads.read(completion)
+        self.wake()
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Calls back once a leader is known, and a cluster just born is complete."""
+        self._on_ready = callback
         self.wake()
 
     def wake(self) -> None:
@@ -217,6 +224,10 @@ class Server:
         """A snapshot transfer to this member has ended."""
         self._raft.report_snapshot(member_id, ok)
         self.wake()
+
+    def was_removed(self, member_id: MemberId) -> bool:
+        """Whether this id was a member once and is no longer."""
+        return self.cluster.was_removed(member_id)
 
     def begin_snapshot(self) -> Installer:
         """Room for an image that another member sends."""
@@ -258,8 +269,11 @@ class Server:
         self._backend.close()
         self._files.close()
 
-    def hand_over(self) -> bool:
-        """Asks the most up-to-date peer to lead. False when there is nobody, or nothing to give."""
+    def hand_over(self, on_deposed: Callable[[], None]) -> bool:
+        """Asks the most up-to-date peer to lead; calls back once this member leads no more.
+
+        False when there is nobody to lead, or nothing to give.
+        """
         if not self.is_leader:
             return False
         progress = self._raft.status().progress
@@ -272,6 +286,7 @@ class Server:
         ]
         if not voters:
             return False
+        self._on_deposed = on_deposed
         self._raft.transfer_leadership(max(voters)[1])
         self.wake()
         return True
@@ -320,6 +335,13 @@ class Server:
         self._driver.turn()
         self._log_keeper.keep(self.cluster)
         self._sync_peers()
+        if self._on_ready is not None and self._is_ready():
+            callback, self._on_ready = self._on_ready, None
+            callback()
+
+    def _is_ready(self) -> bool:
+        is_born = bool(self.cluster.attributes.config_index) or not self.cluster.is_legacy
+        return self.leader_id != NO_MEMBER and is_born
 
     def _send(self, messages: list[Message]) -> None:
         now = self.clock.monotonic()
@@ -356,6 +378,8 @@ class Server:
         if is_leader != self.is_leader:
             self.is_leader = is_leader
             self._upkeep.leadership_changed(is_leader)
+            if not is_leader:
+                self._on_deposed()
 
     def _install(self, meta: SnapshotMeta) -> None:
         assert self._pending_install is not None, "raft takes a snapshot only while it is stepped"
@@ -399,6 +423,10 @@ class Server:
 class _MembershipWaiter(Struct):
     completion: Completion
     deadline: float
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 def _nobody(reason: str) -> None:

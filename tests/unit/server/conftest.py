@@ -1,21 +1,23 @@
 """Members of a cluster in one thread: real servers on memory files, a fake network and clock."""
 
-import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from kvorum.apply.commands import Command
 from kvorum.backend.base import Backend, ReadView
 from kvorum.backend.memory import MemoryBackend
 from kvorum.config import LEGACY_CONFIG, Config
+from kvorum.errors import UnavailableError
 from kvorum.raft.types import MemberId, Message
 from kvorum.server import bootstrap
-from kvorum.server.files import LogMetadata, decode_metadata
+from kvorum.server.files import Identity, LogMetadata, decode_metadata
 from kvorum.server.seats import Seat, SeatRequest, Seats
-from kvorum.server.server import Server
+from kvorum.server.server import Opened, Server
 from kvorum.wal.memory import MemoryLogFiles, StepSyncer
 from kvorum.wal.replay import Recovered
 from kvorum.wal.wal import Wal
@@ -23,10 +25,19 @@ from kvorum.wal.wal import Wal
 TICK_SECONDS = 0.01
 
 
+def _lose_everything(newest: int) -> int:
+    del newest
+    return 0
+
+
+def _ignore(error: BaseException) -> None:
+    del error
+
+
 class FakeClock:
     def __init__(self) -> None:
         self.now = 1000.0
-        self._random = random.Random(7)
+        self._state = 7
 
     def monotonic(self) -> float:
         return self.now
@@ -35,7 +46,8 @@ class FakeClock:
         return int(self.now * 1e9)
 
     def random_below(self, bound: int) -> int:
-        return self._random.randrange(bound)
+        self._state = self._state * 6364136223846793005 + 1442695040888963407 & (1 << 128) - 1
+        return (self._state >> 24) % bound
 
 
 class MemoryFiles:
@@ -65,7 +77,7 @@ class MemoryFiles:
         self._disk.sync_error = error
 
     def crash(self) -> None:
-        self._disk = self._disk.crash(lambda newest: 0)
+        self._disk = self._disk.crash(_lose_everything)
         self.memory.crash()
         self.syncer = StepSyncer(self._post)
 
@@ -104,12 +116,12 @@ class Member:
         else:
             raise AssertionError("bootstrap waited for the network")
 
-    def run(self, opened: bootstrap.Opened) -> None:
+    def run(self, opened: Opened) -> None:
         schedule = self.cluster.queue.append
-        wire = Wire(self.cluster, self)
-        self._server = Server(self.config, self.cluster.clock, opened, wire, schedule)
+        self.wire = Wire(self.cluster, self)
+        self._server = Server(self.config, self.cluster.clock, opened, self.wire, schedule)
         self._server.on_failure = self.stopped_because.append
-        self.files.memory.on_failure = lambda error: None
+        self.files.memory.on_failure = _ignore
         self.cluster.addresses[self.config.advertised_peer_urls[0]] = self
         self._server.start()
 
@@ -118,13 +130,13 @@ class Member:
         self.cluster.queue.clear()
         self.files.crash()
 
-    def propose(self, command: object) -> list[object]:
+    def propose(self, command: Command) -> list[object]:
         results: list[object] = []
         self.server.propose(command, results.append)
         return results
 
-    def read(self) -> list[object]:
-        answers: list[object] = []
+    def read(self) -> list[UnavailableError | None]:
+        answers: list[UnavailableError | None] = []
         self.server.read(answers.append)
         return answers
 
@@ -136,7 +148,7 @@ class Wire:
         self._cluster = cluster
         self._member = member
         self._urls: dict[MemberId, str] = {}
-        self._heard: dict[MemberId, float] = {}
+        self.heard: dict[MemberId, float] = {}
 
     def set_peer(self, member_id: MemberId, url: str) -> None:
         self._urls[member_id] = url
@@ -145,21 +157,21 @@ class Wire:
         self._urls.pop(member_id, None)
 
     def last_contact(self, member_id: MemberId) -> float:
-        return self._heard.get(member_id, 0.0)
+        return self.heard.get(member_id, 0.0)
 
     def send(self, messages: list[Message]) -> None:
         for message in messages:
             peer = self._cluster.addresses.get(self._urls.get(message.target, ""))
             encoded = msgspec.msgpack.encode(message)
             if peer is not None:
-                self._cluster.queue.append(lambda peer=peer, data=encoded: self._arrive(peer, data))
+                self._cluster.queue.append(partial(self._arrive, peer, encoded))
 
     def _arrive(self, peer: Member, data: bytes) -> None:
         message = msgspec.msgpack.decode(data, type=Message)
         if not peer.is_up or self._cluster.is_cut(self._member, peer):
             return
         if peer.server.member_id == message.target:
-            peer.server._transport._heard[message.source] = self._cluster.clock.now
+            peer.wire.heard[message.source] = self._cluster.clock.now
             peer.server.receive([message])
 
     def send_snapshot(self, message: Message, view: ReadView) -> None:
@@ -222,7 +234,7 @@ class MemoryCluster:
         self.run_until(lambda: bool(answers))
         seat = answers[0]
         if isinstance(seat, Seat):
-            identity = bootstrap.Identity(seat.cluster_id, seat.member_id, config.name)
+            identity = Identity(seat.cluster_id, seat.member_id, config.name)
             member.run(bootstrap._sit_down(member.files, identity, seat.peers))
         return answers
 

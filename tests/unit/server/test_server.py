@@ -2,19 +2,33 @@
 
 import errno
 
+import pytest
+from tests.unit.server.conftest import Member, MemoryCluster
+
 from kvorum.errors import KeyExists, UnavailableError
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Event
 
 
-def test_a_cluster_of_one_gives_its_first_user_write_index_3(cluster, single):
+def value_of(member: Member, key: bytes) -> bytes | None:
+    record = member.server.store.get(key)
+    return None if record is None else record.value
+
+
+def hashes(members: list[Member]) -> set[int]:
+    return {m.server.store.hash_at(m.server.store.revision) for m in members}
+
+
+def test_a_cluster_of_one_gives_its_first_user_write_index_3(
+    cluster: MemoryCluster, single: Member
+) -> None:
     results = single.propose(v2.Set(b"/message", b"Hello"))
     cluster.settle()
     assert isinstance(results[0], Event)
     assert results[0].node.modified_index == 3
 
 
-def test_nothing_is_answered_before_it_is_durable(cluster, single):
+def test_nothing_is_answered_before_it_is_durable(cluster: MemoryCluster, single: Member) -> None:
     single.is_sync_held = True
     results = single.propose(v2.Set(b"/a", b"1"))
     cluster.settle()
@@ -24,7 +38,7 @@ def test_nothing_is_answered_before_it_is_durable(cluster, single):
     assert isinstance(results[0], Event)
 
 
-def test_all_commands_of_a_sync_share_one_entry(cluster, single):
+def test_all_commands_of_a_sync_share_one_entry(cluster: MemoryCluster, single: Member) -> None:
     before = single.server.applied_index
     single.is_sync_held = True
     waiting = [single.propose(v2.Set(b"/first", b""))]
@@ -37,7 +51,9 @@ def test_all_commands_of_a_sync_share_one_entry(cluster, single):
     assert single.server.applied_index == before + 2
 
 
-def test_a_restart_brings_back_every_acknowledged_write(cluster, single):
+def test_a_restart_brings_back_every_acknowledged_write(
+    cluster: MemoryCluster, single: Member
+) -> None:
     for number in range(20):
         single.propose(v2.Set(b"/k%d" % number, b"v"))
     cluster.settle()
@@ -45,10 +61,12 @@ def test_a_restart_brings_back_every_acknowledged_write(cluster, single):
     single.crash()
     single.start()
     cluster.run_until(lambda: single.server.store.revision == revision, "the old revision")
-    assert single.server.store.get(b"/k19").value == b"v"
+    assert value_of(single, b"/k19") == b"v"
 
 
-def test_a_failed_sync_acknowledges_nothing_ever_again(cluster, single):
+def test_a_failed_sync_acknowledges_nothing_ever_again(
+    cluster: MemoryCluster, single: Member
+) -> None:
     single.files.fail_syncs(OSError(errno.EIO, "Input/output error"))
     results = single.propose(v2.Set(b"/a", b"1"))
     cluster.advance(1)
@@ -56,44 +74,49 @@ def test_a_failed_sync_acknowledges_nothing_ever_again(cluster, single):
     assert len(single.files.failures) == 1
 
 
-def test_a_write_reaches_every_member(cluster, three):
+def test_a_write_reaches_every_member(cluster: MemoryCluster, three: list[Member]) -> None:
     results = three[0].propose(v2.Set(b"/message", b"hoge"))
     cluster.run_until(lambda: bool(results))
     cluster.advance(0.1)
-    assert [member.server.store.get(b"/message").value for member in three] == [b"hoge"] * 3
-    assert len({member.server.store.hash_at(0) for member in three}) == 1
+    assert [value_of(member, b"/message") for member in three] == [b"hoge"] * 3
+    assert len(hashes(three)) == 1
 
 
-def test_a_follower_forwards_writes(cluster, three):
+def test_a_follower_forwards_writes(cluster: MemoryCluster, three: list[Member]) -> None:
     results = three[2].propose(v2.Set(b"/message", b"hoge"))
     cluster.run_until(lambda: bool(results))
     assert isinstance(results[0], Event)
 
 
-def test_a_follower_reads_what_was_written_before(cluster, three):
+def test_a_follower_reads_what_was_written_before(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
     results = three[0].propose(v2.Set(b"/message", b"hoge"))
     cluster.run_until(lambda: bool(results))
     answers = three[1].read()
     cluster.run_until(lambda: bool(answers))
     assert answers == [None]
-    assert three[1].server.store.get(b"/message").value == b"hoge"
+    assert value_of(three[1], b"/message") == b"hoge"
 
 
-def test_a_new_leader_serves_what_the_old_one_acknowledged(cluster, three):
+def test_a_new_leader_serves_what_the_old_one_acknowledged(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
     results = three[0].propose(v2.Set(b"/message", b"hoge"))
     cluster.run_until(lambda: bool(results))
     old = cluster.leader()
     old.crash()
     new = cluster.leader()
     assert new is not old
-    assert new.server.store.get(b"/message").value == b"hoge"
+    assert value_of(new, b"/message") == b"hoge"
     results = new.propose(v2.Set(b"/message", b"2"))
     cluster.run_until(lambda: bool(results))
     old.start()
-    cluster.run_until(lambda: (r := old.server.store.get(b"/message")) and r.value == b"2")
+    cluster.run_until(lambda: value_of(old, b"/message") == b"2")
 
 
-def test_a_read_at_a_deposed_leader_is_not_answered(cluster, three):
+@pytest.mark.usefixtures("three")
+def test_a_read_at_a_deposed_leader_is_not_answered(cluster: MemoryCluster) -> None:
     old = cluster.leader()
     cluster.isolate(old)
     answers = old.read()
@@ -103,7 +126,8 @@ def test_a_read_at_a_deposed_leader_is_not_answered(cluster, three):
     assert isinstance(answers[0], UnavailableError)
 
 
-def test_a_write_without_quorum_is_answered_at_its_deadline(cluster, three):
+@pytest.mark.usefixtures("three")
+def test_a_write_without_quorum_is_answered_at_its_deadline(cluster: MemoryCluster) -> None:
     old = cluster.leader()
     cluster.isolate(old)
     results = old.propose(v2.Set(b"/a", b"1"))
@@ -111,17 +135,24 @@ def test_a_write_without_quorum_is_answered_at_its_deadline(cluster, three):
     assert isinstance(results[0], UnavailableError)
 
 
-def test_a_write_waits_for_a_leader_to_be_elected(cluster, three):
-    old = cluster.leader()
-    old.crash()
-    follower = next(member for member in three if member is not old)
-    cluster.run_until(lambda: follower.server.leader_id == 0 or follower.server.is_leader)
-    results = follower.propose(v2.Set(b"/a", b"1"))
+def test_a_write_waits_for_a_leader_to_be_elected(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
+    writer, other, leader = sorted(three, key=lambda member: member.server.is_leader)
+    leader.crash()
+    other.crash()
+    cluster.run_until(lambda: writer.server.leader_id == 0)
+    results = writer.propose(v2.Set(b"/a", b"1"))
+    cluster.advance(1)
+    assert results == []
+    other.start()
     cluster.run_until(lambda: bool(results))
     assert isinstance(results[0], Event)
 
 
-def test_a_far_behind_member_is_caught_up_by_a_snapshot(cluster, three):
+def test_a_far_behind_member_is_caught_up_by_a_snapshot(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
     three[2].crash()
     for member in three[:2]:
         member.server._log_keeper._snapshot_count = 10
@@ -131,13 +162,15 @@ def test_a_far_behind_member_is_caught_up_by_a_snapshot(cluster, three):
     three[2].start()
     revision = three[0].server.store.revision
     cluster.run_until(lambda: three[2].server.store.revision == revision, "catching up")
-    assert len({member.server.store.hash_at(0) for member in three}) == 1
+    assert len(hashes(three)) == 1
     three[2].crash()
     three[2].start()
     cluster.run_until(lambda: three[2].server.store.revision == revision, "restart after it")
 
 
-def test_a_wiped_member_comes_back_under_a_new_id(cluster, three):
+def test_a_wiped_member_comes_back_under_a_new_id(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
     old_id = three[2].server.member_id
     three[2].crash()
     cluster.advance(1)
@@ -152,22 +185,23 @@ def test_a_wiped_member_comes_back_under_a_new_id(cluster, three):
     assert isinstance(results[0], Event)
 
 
-def test_the_name_of_a_living_member_is_refused(cluster, three):
+@pytest.mark.usefixtures("three")
+def test_the_name_of_a_living_member_is_refused(cluster: MemoryCluster) -> None:
     other = cluster.add(cluster.legacy_config(2, advertised_peer_urls=("http://127.0.0.1:7009",)))
     assert isinstance(cluster.join(other)[0], KeyExists)
 
 
-def test_expired_keys_go_on_every_member(cluster, three):
+def test_expired_keys_go_on_every_member(cluster: MemoryCluster, three: list[Member]) -> None:
     expiration = cluster.clock.wall_ns() + 2_000_000_000
     results = three[0].propose(v2.Set(b"/t", b"x", expiration=expiration))
     cluster.run_until(lambda: bool(results))
     cluster.advance(1.9)
-    assert three[1].server.store.get(b"/t") is not None
+    assert value_of(three[1], b"/t") == b"x"
     cluster.advance(0.4)
-    assert [member.server.store.get(b"/t") for member in three] == [None] * 3
+    assert [value_of(member, b"/t") for member in three] == [None] * 3
 
 
-def test_old_history_goes_by_itself(cluster):
+def test_old_history_goes_by_itself(cluster: MemoryCluster) -> None:
     member = cluster.add(cluster.legacy_config(1, auto_compaction_retention=100))
     member.start()
     cluster.leader()
@@ -178,7 +212,7 @@ def test_old_history_goes_by_itself(cluster):
     assert member.server.store.compacted_revision >= member.server.store.revision - 110
 
 
-def test_stop_answers_everyone_who_waits(cluster, single):
+def test_stop_answers_everyone_who_waits(cluster: MemoryCluster, single: Member) -> None:
     single.is_sync_held = True
     results = single.propose(v2.Set(b"/a", b"1"))
     cluster.settle()

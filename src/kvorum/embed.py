@@ -1,0 +1,210 @@
+"""One server in one process: ports, files, member, handlers, signals, wired together.
+
+Start: ports are bound first, so that a taken one leaves nothing behind; then the member takes or
+finds its seat; then peers are served, then clients.
+Stop: leadership is handed over, clients get the answers due, everything becomes durable.
+
+Source: reference contract, v2-api sections 9.1 and 12; v3-operations section 7.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import uvloop
+
+from kvorum.api.peers import PeerRouter
+from kvorum.api.routes import client_router
+from kvorum.clock import Clock, SystemClock
+from kvorum.config import Address, Config, Era
+from kvorum.net.connection import Limits
+from kvorum.net.listener import Listener, bind
+from kvorum.peer.transport import Transport
+from kvorum.server.bootstrap import open_member
+from kvorum.server.files import DiskFiles
+from kvorum.server.server import Server
+from kvorum.wal.datadir import DataDir
+
+_log = logging.getLogger("kvorum.embed")
+
+PEER_BODY_BYTES_MAX = 64 << 10
+"""Requests of people and joiners; raft's streams are no requests."""
+
+READY_SECONDS = 1.0
+"""How long clients wait for a starting member to find a leader before they are served anyway."""
+
+GRACE_SECONDS = 1.0
+"""How long a stopping server waits for answers that are due."""
+
+
+def run(config: Config) -> int:
+    """Runs a server until SIGTERM or SIGINT, or until it cannot go on; returns the exit code.
+
+    Raises:
+        ConfigError: the settings cannot start a server.
+        StorageError: the data directory cannot be used.
+        UnavailableError: nobody gave it a seat.
+        OSError: a port cannot be bound.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> int:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    running = RunningServer(config, SystemClock(), stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.signalled, number.name)
+    starting = loop.create_task(running.start())
+    asked = loop.create_task(stopping.wait())
+    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+    else:
+        starting.result()
+    await asked
+    await running.stop()
+    return running.exit_code
+
+
+class RunningServer:
+    """A member with its ports open.
+
+    Attributes:
+        server: the member; set once it has its seat.
+        exit_code: 0 until something failed.
+    """
+
+    def __init__(self, config: Config, clock: Clock, on_end: Callable[[], None]) -> None:
+        self.config = config
+        self.server: Server
+        self.exit_code = 0
+        self._clock = clock
+        self._on_end = on_end
+        self._listeners: list[Listener] = []
+        self._transport: Transport | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._is_started = False
+
+    @property
+    def client_port(self) -> int:
+        """The port clients are served on; useful when the system chose it."""
+        return self._listeners[-1].port
+
+    async def start(self) -> None:
+        """Opens everything, in order. Raises as `run` does."""
+        config = self.config
+        loop = asyncio.get_running_loop()
+        peer_sockets = [bind(*address) for address in config.peer_listen_addresses]
+        client_sockets = [bind(*address) for address in config.client_listen_addresses]
+        has_data = DataDir.has_data(config.data_dir)
+
+        def post(callback: Callable[[], object]) -> None:
+            loop.call_soon_threadsafe(callback)
+
+        open_files = partial(DiskFiles, config.data_dir, post, self._disk_failed)
+        opened = await open_member(config, self._clock, open_files, has_data=has_data)
+        identity = opened.identity
+        transport = Transport(identity.cluster_id, identity.member_id, config.name, self._clock)
+        server = Server(config, self._clock, opened, transport, loop.call_soon)
+        server.on_failure = self._failed
+        transport.receiver = server
+        self.server, self._transport = server, transport
+
+        _announce("etcd server", config, client_sockets, config.advertised_client_urls)
+        _announce("peer server", config, peer_sockets, config.advertised_peer_urls)
+        if config.era is Era.LEGACY:
+            _log.info("%s starting in peer mode", config.name)
+        peer_limits = Limits(body_bytes_max=PEER_BODY_BYTES_MAX)
+        peers = PeerRouter(server, transport.handle)
+        for peer_socket in peer_sockets:
+            await self._listen(Listener(peer_socket, peers, peer_limits, self._clock))
+        self._is_started = True
+        server.start()
+        self._tick()
+        await self._wait_until_ready()
+        client_limits = Limits(
+            body_bytes_max=config.request_bytes_max,
+            read_timeout_seconds=config.http_read_timeout_seconds,
+            write_timeout_seconds=config.http_write_timeout_seconds,
+        )
+        clients = client_router(server)
+        for client_socket in client_sockets:
+            await self._listen(Listener(client_socket, clients, client_limits, self._clock))
+        if config.era is Era.MODERN:
+            _log.info("ready to serve client requests")
+
+    async def stop(self) -> None:
+        """Closes everything, in order; also after a start that came only half way."""
+        for listener in reversed(self._listeners):
+            await listener.close(GRACE_SECONDS)
+        if not self._is_started:
+            return
+        if self.exit_code == 0:
+            await self._hand_over()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        assert self._transport is not None
+        self._transport.close()
+        self.server.stop()
+
+    def signalled(self, signal_name: str) -> None:
+        """Somebody asked the process to end."""
+        _log.info("%s: received %s, shutting down", self.config.name, signal_name)
+        self._on_end()
+
+    async def _listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+        await listener.start()
+
+    async def _wait_until_ready(self) -> None:
+        """Clients that connect meanwhile wait in the socket, instead of getting an error."""
+        ready = asyncio.Event()
+        self.server.when_ready(ready.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_SECONDS):
+                await ready.wait()
+
+    async def _hand_over(self) -> None:
+        """Gives leadership away, if there is somebody to take it within an election timeout."""
+        deposed = asyncio.Event()
+        if self.server.hand_over(deposed.set):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.config.election_ms / 1000):
+                    await deposed.wait()
+
+    def _tick(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(self.server.tick_seconds, self._tick)
+        self.server.tick()
+
+    def _disk_failed(self, error: BaseException) -> None:
+        self._failed(f"the disk failed: {error}; nothing more can be acknowledged")
+
+    def _failed(self, reason: str) -> None:
+        if self.exit_code == 0:
+            _log.critical("%s: %s", self.config.name, reason)
+            self.exit_code = 1
+            self._on_end()
+
+
+def _announce(
+    what: str, config: Config, sockets: list[socket.socket], urls: tuple[str, ...]
+) -> None:
+    """The line that says where a port is open; an address on all interfaces is only its port."""
+    for one in sockets:
+        host, port = one.getsockname()[:2]
+        listening = Address("" if host in {"::", "0.0.0.0"} else host, port)  # noqa: S104
+        _log.info(
+            "%s [name %s, listen on %s, advertised url %s]",
+            what,
+            config.name,
+            listening,
+            ",".join(urls),
+        )
