@@ -51,6 +51,12 @@ ACTION_NAMES = (
 )
 """How JSON spells each action."""
 
+ACTIONS = tuple(Action)
+"""By number: a look-up costs a fifth of calling the enumeration."""
+
+# The enumeration's attributes are descriptors; on the data plane their plain names are cheaper.
+_SET, _CREATE, _EXPIRE = Action.SET, Action.CREATE, Action.EXPIRE
+
 
 class Node(Struct, gc=False):
     """One place in the tree as a request shows it.
@@ -80,9 +86,9 @@ class Event(Struct, gc=False):
     @property
     def is_created(self) -> bool:
         """Whether the request made a node where none was: the reply is 201."""
-        if self.action is Action.SET:
+        if self.action is _SET:
             return self.prev_node is None
-        return self.action is Action.CREATE
+        return self.action is _CREATE
 
 
 def node_of(record: Record) -> Node:
@@ -134,7 +140,10 @@ def _replaced_file(path: bytes, changes: Changes) -> Record | None:
     return None
 
 
-_ESCAPED = bytes(range(0x20)) + b'"\\<>&'
+_SPECIAL = {*range(0x20), *b'"\\<>&', *range(0x80, 0x100)}
+_IS_SPECIAL = bytes(byte in _SPECIAL for byte in range(0x100))
+"""1 in the place of each byte that is not ASCII or that JSON escapes."""
+
 _ESCAPES: dict[int, str] = {byte: f"\\u{byte:04x}" for byte in [*range(0x20), *b"<>&"]}
 _ESCAPES |= {ord('"'): '\\"', ord("\\"): "\\\\", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _ESCAPES |= {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
@@ -143,7 +152,7 @@ _ESCAPES |= dict.fromkeys(range(0xDC80, 0xDD00), "\\ufffd")  # surrogateescape's
 
 def escape(raw: bytes) -> bytes:
     """The inside of the JSON string that shows these bytes."""
-    if raw.isascii() and len(raw.translate(None, _ESCAPED)) == len(raw):
+    if 1 not in raw.translate(_IS_SPECIAL):
         return raw
     return raw.decode("utf-8", "surrogateescape").translate(_ESCAPES).encode()
 
@@ -192,36 +201,61 @@ def _civil_date(days: int) -> tuple[int, int, int]:
     return year_of_era + era * 400 + shifted_month // 10, (shifted_month + 2) % 12 + 1, day
 
 
+_FILE = b'{"key":"%b","value":"%b","modifiedIndex":%d,"createdIndex":%d}'
+_FILE_EVENT = b'{"action":"%b","node":' + _FILE + b"}%b"
+_FILE_CHANGE_EVENT = b'{"action":"%b","node":' + _FILE + b',"prevNode":' + _FILE + b"}%b"
+
+
 def render_event(event: Event, now_ns: int, policy: V2Policy) -> bytes:
     """The event's JSON, with what the era puts behind it."""
-    node, prev = event.node, event.prev_node
-    if event.action is Action.EXPIRE and node.is_dir and not policy.expired_directory_has_dir:
-        node = Node(node.key, None, node.modified_index, node.created_index)
-    shown = render_node(node, now_ns, policy)
+    action, node, prev = event.action, event.node, event.prev_node
+    value = node.value
+    if value is None or node.expiration:
+        return _render_any_event(event, now_ns, policy)
+    key = escape(node.key)
     if prev is None:
-        return b'{"action":"%b","node":%b}%b' % (
-            ACTION_NAMES[event.action],
-            shown,
+        return _FILE_EVENT % (
+            ACTION_NAMES[action],
+            key,
+            escape(value),
+            node.modified_index,
+            node.created_index,
             policy.body_end,
         )
-    return b'{"action":"%b","node":%b,"prevNode":%b}%b' % (
-        ACTION_NAMES[event.action],
-        shown,
-        render_node(prev, now_ns, policy),
+    prev_value = prev.value
+    if prev_value is None or prev.expiration:
+        return _render_any_event(event, now_ns, policy)
+    return _FILE_CHANGE_EVENT % (
+        ACTION_NAMES[action],
+        key,
+        escape(value),
+        node.modified_index,
+        node.created_index,
+        key,
+        escape(prev_value),
+        prev.modified_index,
+        prev.created_index,
         policy.body_end,
     )
+
+
+def _render_any_event(event: Event, now_ns: int, policy: V2Policy) -> bytes:
+    node, prev = event.node, event.prev_node
+    if event.action is _EXPIRE and node.is_dir and not policy.expired_directory_has_dir:
+        node = Node(node.key, None, node.modified_index, node.created_index)
+    parts = [b'{"action":"%b","node":' % ACTION_NAMES[event.action]]
+    parts.append(render_node(node, now_ns, policy))
+    if prev is not None:
+        parts += (b',"prevNode":', render_node(prev, now_ns, policy))
+    parts += (b"}", policy.body_end)
+    return b"".join(parts)
 
 
 def render_node(node: Node, now_ns: int, policy: V2Policy) -> bytes:
     """The node's JSON, children included."""
     value = node.value
     if value is not None and not node.expiration:
-        return b'{"key":"%b","value":"%b","modifiedIndex":%d,"createdIndex":%d}' % (
-            escape(node.key),
-            escape(value),
-            node.modified_index,
-            node.created_index,
-        )
+        return _FILE % (escape(node.key), escape(value), node.modified_index, node.created_index)
     if not node.nodes:
         return _head(node, now_ns, policy) + _tail(node)
     return _render_listing(node, now_ns, policy)

@@ -50,6 +50,10 @@ EXPIRED_KEYS_MAX = 2_000
 """Keys that one `Expire` removes at most, so that one entry never holds up the loop for long. The
 leader proposes the next while something is due."""
 
+_GET, _SET, _CREATE, _UPDATE = Action.GET, Action.SET, Action.CREATE, Action.UPDATE
+_COMPARE_AND_SWAP, _DELETE = Action.COMPARE_AND_SWAP, Action.DELETE
+_COMPARE_AND_DELETE, _EXPIRE = Action.COMPARE_AND_DELETE, Action.EXPIRE
+
 Outcome: TypeAlias = Event | RequestError
 
 
@@ -118,7 +122,7 @@ class Tree:
         self._gets.success += 1
         if node.is_dir:
             self._list(node, is_recursive=is_recursive, is_sorted=is_sorted)
-        return Event(Action.GET, node)
+        return Event(_GET, node)
 
     def find(self, path: bytes) -> Node | None:
         """The node at a path, without children."""
@@ -206,14 +210,14 @@ class Tree:
         txn.put(
             key + b"/" if command.is_dir else key,
             b"" if command.is_dir else value,
-            action=Action.SET,
+            action=_SET,
             expiration=command.expiration,
             silent=command.refresh,
             keep_create=False,
         )
         if command.is_dir:
-            txn.delete(key, action=Action.SET, silent=True)
-        return self._end(txn, Action.SET, parents)
+            txn.delete(key, action=_SET, silent=True)
+        return self._end(txn, _SET, parents)
 
     def _create(self, command: Create) -> Outcome:
         key = command.key
@@ -229,10 +233,10 @@ class Tree:
         txn.put(
             key + b"/" if command.is_dir else key,
             b"" if command.is_dir else command.value,
-            action=Action.CREATE,
+            action=_CREATE,
             expiration=command.expiration,
         )
-        return self._end(txn, Action.CREATE, parents)
+        return self._end(txn, _CREATE, parents)
 
     def _place_for(self, path: bytes, taken: type[RequestError]) -> list[bytes] | RequestError:
         """The markers of the parents to make for a node where no file is; or why it cannot be."""
@@ -256,7 +260,7 @@ class Tree:
         if key == paths.ROOT:
             return self._error(RootReadOnly, key)
         if self._is_file(key):
-            return self._replace(Action.UPDATE, command)
+            return self._replace(_UPDATE, command)
         before = self.find(key)
         if before is None:
             return self._missing(key)
@@ -266,7 +270,7 @@ class Tree:
         txn.put(
             key + b"/",
             b"",
-            action=Action.UPDATE,
+            action=_UPDATE,
             expiration=command.expiration,
             silent=command.refresh,
         )
@@ -277,7 +281,7 @@ class Tree:
     def _compare_and_swap(self, command: CompareAndSwap) -> Outcome:
         if command.key == paths.ROOT:
             return self._error(RootReadOnly, command.key)
-        return self._compare(command) or self._replace(Action.COMPARE_AND_SWAP, command)
+        return self._compare(command) or self._replace(_COMPARE_AND_SWAP, command)
 
     def _replace(self, action: Action, command: Update | CompareAndSwap) -> Event:
         """Gives a file that is there another value."""
@@ -327,14 +331,14 @@ class Tree:
             marker = key + b"/"
             if self._store.next_key(marker + b"\0", paths.prefix_end(marker)) is not None:
                 return self._error(DirectoryNotEmpty, key)
-        return self._remove(Action.DELETE, node)
+        return self._remove(_DELETE, node)
 
     def _compare_and_delete(self, command: CompareAndDelete) -> Outcome:
         refusal = self._compare(command)
         if refusal is not None:
             return refusal
         txn = self._store.write()
-        txn.delete(command.key, action=Action.COMPARE_AND_DELETE)
+        txn.delete(command.key, action=_COMPARE_AND_DELETE)
         return self._end(txn)
 
     def _remove(self, action: Action, node: Node) -> Event:
@@ -363,12 +367,10 @@ class Tree:
             record = self._store.get(key)
             # Gone with a directory that expired before it.
             if record is not None:
-                self._remove(Action.EXPIRE, node_of(record))
+                self._remove(_EXPIRE, node_of(record))
                 self._expire_count += 1
 
-    def _end(
-        self, txn: WriteTxn, action: Action = Action.GET, parents: Sequence[bytes] = ()
-    ) -> Event:
+    def _end(self, txn: WriteTxn, action: Action = _GET, parents: Sequence[bytes] = ()) -> Event:
         """Ends a write, with the parents it makes on the way, and tells what it did."""
         for parent in parents:
             txn.put(parent, b"", action=action, silent=True)

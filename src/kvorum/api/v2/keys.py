@@ -29,11 +29,11 @@ from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.commands import Create, KeyCommand, Set
 from kvorum.v2.events import Waits
-from kvorum.v2.machines import Machines
+from kvorum.v2.machines import TOP, Machines
 from kvorum.v2.node import ACTION_NAMES, Action, Event, render_event, replace_invalid
 from kvorum.v2.policy import V2Policy
 
-KEYS = b"/v2/keys"
+_KEYS_BYTES = len(b"/v2/keys")
 
 CATCH_UP_REVISIONS = 1_000
 """Revisions read at once for a wait that begins in the past; the server reads on when idle."""
@@ -53,6 +53,7 @@ class Keys:
         self._policy = policy
         self._replies = replies
         self._params = params_of(policy)
+        self._keeps_raw_bytes = policy.keeps_raw_bytes
         self._machines = Machines(server.cluster, server.tree)
         self._body_bytes_max = server.config.request_bytes_max
         self.waits = Waits(server.hub)
@@ -98,7 +99,9 @@ class Keys:
             and b"%" not in body
             and b"+" not in body
         ):
-            value = body[6:] if self._policy.keeps_raw_bytes else replace_invalid(body[6:])
+            value = body[6:]
+            if not value.isascii() and not self._keeps_raw_bytes:
+                value = replace_invalid(value)
             self._propose(exchange, Set(key, value))
             return
         self._write(exchange, self._params.put(self._request(exchange, key)))
@@ -119,10 +122,10 @@ class Keys:
 
     def _key_of(self, exchange: Exchange) -> bytes | None:
         """The node's path; None when the request has been answered with what is wrong."""
-        path = paths.parse(exchange.path[len(KEYS) :])
-        if not self._policy.keeps_raw_bytes:
+        path = paths.parse(exchange.path[_KEYS_BYTES:])
+        if not path.isascii() and not self._keeps_raw_bytes:
             path = replace_invalid(path)
-        if not paths.is_within_limits(path):
+        if len(path) > paths.COMPONENTS_MAX and not paths.is_within_limits(path):
             cause = (
                 f"a key has at most {paths.COMPONENTS_MAX} components"
                 f" and {paths.PATH_BYTES_MAX} bytes"
@@ -157,14 +160,16 @@ class Keys:
         command: KeyCommand,
         finish: Callable[[Exchange, object], None] | None = None,
     ) -> None:
-        key = command.key
-        # An in-order key is a child of the path, and it is the child that is written.
-        target = key + b"/" if type(command) is Create and command.in_order else key
-        if self._machines.is_read_only(target):
-            cause = key.decode("utf-8", "surrogateescape")
+        if command.key.startswith(TOP) and self._is_read_only(command):
+            cause = command.key.decode("utf-8", "surrogateescape")
             self._refuse(exchange, RootReadOnly(cause, self._server.store.revision))
             return
         self._server.propose(command, partial(finish or self._finish, exchange))
+
+    def _is_read_only(self, command: KeyCommand) -> bool:
+        """Whether the write would hit a computed node. An in-order key is a child of its path."""
+        is_child = type(command) is Create and command.in_order
+        return self._machines.is_read_only(command.key + b"/" if is_child else command.key)
 
     def _finish(self, exchange: Exchange, outcome: object) -> None:
         """Answers a write with what applying it returned."""
@@ -195,7 +200,7 @@ class Keys:
     def _serve(self, exchange: Exchange, key: bytes, read: Read) -> None:
         server = self._server
         outcome: Event | RequestError
-        if self._machines.covers(key):
+        if key.startswith(TOP) and self._machines.covers(key):
             outcome = self._machines.get(
                 key,
                 server.store.revision,

@@ -350,7 +350,10 @@ class _Checks:
 
     def number(self, name: bytes) -> int:
         """An index; 0 when absent."""
-        number = parse_unsigned(self._form.get(name, b"0"))
+        text = self._form.get(name)
+        if text is None:
+            return 0
+        number = parse_unsigned(text)
         self.require(number is not None, IndexNotANumber, f'invalid value for "{name.decode()}"')
         return number or 0
 
@@ -359,6 +362,8 @@ class _Checks:
         text = self._form.get(name)
         if text is None:
             return False
+        if text == b"true":
+            return True
         flag = parse_bool(text)
         self.require(flag is not None, InvalidField, f'invalid value for "{name.decode()}"')
         return flag or False
