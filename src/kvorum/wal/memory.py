@@ -148,8 +148,11 @@ class MemoryLogFiles:
         return file
 
     def remove(self, name: str) -> None:
-        """Deletes a segment, durable."""
+        """Deletes a segment."""
         del self.published[name]
+
+    def close(self) -> None:
+        """Nothing to wait for."""
 
 
 class StepSyncer:

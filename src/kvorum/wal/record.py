@@ -154,11 +154,13 @@ def decode(data: bytes, offset: int, limit: int) -> Record | None:
     end = offset + HEADER.size + length
     if magic != MAGIC or at != offset or durable > at or length == 0 or end > limit:
         return None
-    body = data[offset + 4 : end].ljust(end - offset - 4, b"\0")
+    body = data[offset + 4 : end]
+    if end > len(data):
+        body = body.ljust(end - offset - 4, b"\0")
     if _extend_crc(prev, body) != crc:
         return None
     padded_end = end + -end % ALIGNMENT
-    if any(data[end:padded_end]):
+    if data[end:padded_end].strip(b"\0"):
         return None
     return Record(offset, padded_end, crc, prev, durable, record_type, body[HEADER.size - 4 :])
 

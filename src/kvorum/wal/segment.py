@@ -14,8 +14,10 @@ Rules:
 """
 
 import errno
+import logging
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +26,8 @@ from kvorum.raft.types import Index
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.log")
 _TEMPORARY_SUFFIX = ".new"
 _READ_BYTES = 1 << 20
+
+_log = logging.getLogger("kvorum.wal")
 
 
 def segment_name(sequence: int, next_index: Index) -> str:
@@ -89,7 +93,10 @@ class LogFiles(Protocol):
         """A published, settled segment, the last, to be written from `end` on."""
 
     def remove(self, name: str) -> None:
-        """Deletes a segment, durable."""
+        """Deletes a segment, soon, and in the order of the calls; a failure is only logged."""
+
+    def close(self) -> None:
+        """Returns when what was to be deleted is gone. Nothing may follow."""
 
 
 class OsLogFile:
@@ -144,6 +151,8 @@ class OsLogFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._remover = ThreadPoolExecutor(1, "kvorum-wal-remove")  # its thread starts with a job
+        self._cannot_remove = False
 
     def names(self) -> list[str]:
         """Published segments, oldest first."""
@@ -211,9 +220,23 @@ class OsLogFiles:
         return OsLogFile(path, os.open(path, os.O_RDWR), end, is_published=True)
 
     def remove(self, name: str) -> None:
-        """Deletes a segment, durable: a later one must never be gone while this one is back."""
-        self.path(name).unlink()
-        sync_directory(self._directory)
+        """Deletes a segment beside everything else: to free its pages can take 30 ms."""
+        self._remover.submit(self._remove, name)
+
+    def _remove(self, name: str) -> None:
+        """Durable one by one: a later segment must never be gone while an earlier one is there."""
+        if self._cannot_remove:
+            return
+        try:
+            self.path(name).unlink()
+            sync_directory(self._directory)
+        except OSError as error:
+            self._cannot_remove = True
+            _log.warning("old segments stay until the next start, one cannot be deleted: %s", error)
+
+    def close(self) -> None:
+        """Returns when what was to be deleted is gone."""
+        self._remover.shutdown()
 
 
 def sync_directory(path: Path) -> None:

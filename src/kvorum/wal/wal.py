@@ -214,12 +214,7 @@ class Wal:
             and segments[0].last_index <= index
             and segments[1].is_published
         ):
-            try:
-                self._files.remove(segments[0].name)
-            except OSError as error:
-                self._fail(error)
-            else:
-                del segments[0]
+            self._files.remove(segments.pop(0).name)
 
     def close(self) -> None:
         """Makes everything durable and ends the helper thread; a failed log is only let go.
@@ -233,6 +228,7 @@ class Wal:
         finally:
             self._syncer.stop()
             self._file.close()
+            self._files.close()
 
     def _begin(self, metadata: bytes) -> None:
         """The first segment of a new log."""

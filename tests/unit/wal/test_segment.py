@@ -91,7 +91,20 @@ def test_removed_segment_is_gone(files: LogFiles) -> None:
         file.sync()
         file.close()
     files.remove(NAME)
+    files.close()
     assert files.names() == [segment_name(2, 1)]
+
+
+def test_segments_after_one_that_cannot_be_deleted_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / segment_name(2, 1)).touch()
+    files = OsLogFiles(tmp_path)
+    files.remove(NAME)
+    files.remove(segment_name(2, 1))
+    files.close()
+    assert files.names() == [segment_name(2, 1)]
+    assert f"one cannot be deleted: [Errno 2] No such file or directory: '{tmp_path}" in caplog.text
 
 
 def test_real_segment_is_allocated_in_full(tmp_path: Path) -> None:
