@@ -17,7 +17,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kvorum.apply.batches import AppliedBatches
 from kvorum.apply.commands import (
+    Batch,
     Compact,
     MembershipChange,
     SetClusterConfig,
@@ -59,6 +61,7 @@ class Applier:
         self.tree = Tree(self.store)
         self.hub = WatchHub(self.store)
         self.cluster = Cluster(backend)
+        self._batches = AppliedBatches(backend)
         self.applied_index = 0
         self._apply_command: dict[type, Callable[[Any], object]] = {
             UpdateMember: self._update_member,
@@ -72,6 +75,7 @@ class Applier:
         """Reads the state anew from the backend: at start, and after a snapshot was installed."""
         self.store.restore()
         self.cluster.restore()
+        self._batches.restore()
         self.applied_index, _ = self._backend.applied
 
     def apply(self, entry: Entry) -> Applied | MembershipApplied | None:
@@ -82,15 +86,20 @@ class Applier:
             outcome = self._apply_conf_change(entry)
         elif entry.data:
             batch = decode_batch(entry.data)
-            apply_command = self._apply_command
-            results = [apply_command[type(command)](command) for command in batch.commands]
-            outcome = Applied(batch.id, results)
-            changes = self.tree.take_changes()
-            if changes:
-                self.hub.notify(changes)
+            if entry.index <= batch.horizon and batch.id not in self._batches:
+                self._batches.add(batch.id, entry.index)
+                outcome = Applied(batch.id, self._apply_batch(batch))
         self.applied_index = entry.index
         self._backend.set_applied(entry.index, entry.term)
         return outcome
+
+    def _apply_batch(self, batch: Batch) -> list[object]:
+        apply_command = self._apply_command
+        results = [apply_command[type(command)](command) for command in batch.commands]
+        changes = self.tree.take_changes()
+        if changes:
+            self.hub.notify(changes)
+        return results
 
     def _apply_conf_change(self, entry: Entry) -> MembershipApplied:
         conf_change, change = decode_conf_change(entry.data)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kvorum.membership import ClusterConfig, Member
-from kvorum.raft.types import ConfChange, MemberId
+from kvorum.raft.types import ConfChange, Index, MemberId
 from kvorum.v2 import commands as v2
 
 
@@ -42,9 +42,11 @@ class Batch(Struct, array_like=True):
     Attributes:
         id: names the batch to its proposer, who waits for the results; drawn at random per
             process start and counted up, so that no member takes another's batch for its own.
+        horizon: the last log index at which it may be applied.
     """
 
     id: int
+    horizon: Index
     commands: list[Command]
 
 

@@ -16,7 +16,7 @@ The caller, on the thread of the event loop: `set_peer` for every other member, 
 import asyncio
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from kvorum.backend.base import Installer, ReadView
 from kvorum.clock import Clock
@@ -197,7 +197,7 @@ class _Incoming(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)
         self._transport = transport
         set_socket_options(transport)
         self._owner.opened(transport)

@@ -28,7 +28,7 @@ class Announcer:
         self._name = name
         self._cluster = cluster
         self._role = "initialized"
-        self._leader_name = ""
+        self._leader = NO_MEMBER
         self._term: Term = 0
 
     def started(self, term: Term) -> None:
@@ -42,8 +42,9 @@ class Announcer:
             return
         role = _ROLE_NAMES[state.role]
         if term > self._term:
+            is_news = self._term > 0  # a joiner has only found out which term it is
             self._term = term
-            if state.role is Role.FOLLOWER:
+            if is_news and state.role is Role.FOLLOWER:
                 _log.info("%s: term #%d started.", self._name, term)
         is_alone = len(self._cluster.conf_state.voters) == 1
         if not (state.role is Role.CANDIDATE and is_alone):
@@ -56,14 +57,11 @@ class Announcer:
             self._role = role
 
     def _follow(self, state: SoftState) -> None:
-        leader_name = self._member_name(state.leader)
-        if leader_name == self._leader_name:
+        old, self._leader = self._leader, state.leader
+        if old == state.leader or (state.role is Role.FOLLOWER and old == NO_MEMBER):
             return
-        if state.role is not Role.FOLLOWER or self._leader_name:
-            _log.info(
-                "%s: leader changed from '%s' to '%s'.", self._name, self._leader_name, leader_name
-            )
-        self._leader_name = leader_name
+        old_name, new_name = self._member_name(old), self._member_name(state.leader)
+        _log.info("%s: leader changed from '%s' to '%s'.", self._name, old_name, new_name)
 
     def _member_name(self, member_id: MemberId) -> str:
         if member_id == NO_MEMBER:

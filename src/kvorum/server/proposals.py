@@ -7,12 +7,14 @@ by itself under load. A batch is in one of three places:
     unsent   encoded, but there is no leader to take it; kept in order until one is known
     pending  given to raft; resolved when this member applies the entry, or times out
 
-Rules: every completion is called exactly once. A batch leaves `unsent` at most once, so a command
-is never in the log twice. After a timeout the command may still be committed: the answer says that
-the outcome is unknown, never that it failed.
+A batch given to a leader that then vanished may be in the log or lost: it goes back to `unsent` and
+is proposed again, the same bytes under the same id. Applying drops the second copy.
 
-The caller: `flush` once a turn while the log is idle, `resolve` for every applied batch, `expire`
-at every tick.
+Rules: every completion is called exactly once. After a timeout the command may still be committed:
+the answer says that the outcome is unknown, never that it failed.
+
+The caller: `flush` once a turn while the log is idle, `resolve` for every applied batch,
+`leader_changed`, and `expire` at every heartbeat.
 """
 
 from collections import deque
@@ -21,6 +23,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from kvorum.apply.applier import Applier
+from kvorum.apply.batches import WINDOW
 from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.clock import Clock
 from kvorum.errors import UnavailableError
@@ -45,8 +49,11 @@ class _Waiting(Struct):
 class Proposals:
     """Turns commands into batches for raft and results into answers."""
 
-    def __init__(self, raft: RawNode, clock: Clock, timeout_seconds: float) -> None:
+    def __init__(
+        self, raft: RawNode, applier: Applier, clock: Clock, timeout_seconds: float
+    ) -> None:
         self._raft = raft
+        self._applier = applier
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._commands: list[Command] = []
@@ -88,7 +95,8 @@ class Proposals:
     def _encode(
         self, commands: list[Command], completions: list[Completion], deadline: float
     ) -> None:
-        data = encode_batch(Batch(self._next_id, commands))
+        horizon = self._applier.applied_index + WINDOW
+        data = encode_batch(Batch(self._next_id, horizon, commands))
         if len(data) > BATCH_BYTES_MAX and len(commands) > 1:
             half = len(commands) // 2
             self._encode(commands[:half], completions[:half], deadline)
@@ -100,12 +108,17 @@ class Proposals:
 
     def resolve(self, batch_id: int, results: list[object]) -> None:
         """Answers those who wait for this batch; a batch of another member is nobody's here."""
-        waiting = self._pending.pop(batch_id, None)
+        waiting = self._pending.pop(batch_id, None) or self._take_unsent(batch_id)
         if waiting is None:
             return
         self._pending_commands -= len(results)
         for completion, result in zip(waiting.completions, results, strict=True):
             completion(result)
+
+    def leader_changed(self) -> None:
+        """What the old leader was given is proposed again: it may never have arrived."""
+        self._unsent.extendleft(reversed(self._pending.values()))
+        self._pending.clear()
 
     def expire(self, now: float) -> None:
         """Answers the batches whose deadline has passed."""
@@ -115,6 +128,14 @@ class Proposals:
         for waiting in overdue:
             del self._pending[waiting.id]
             self._fail(waiting, "request timed out")
+
+    def _take_unsent(self, batch_id: int) -> _Waiting | None:
+        """A batch about to be proposed again, though the first copy has arrived."""
+        for waiting in self._unsent:
+            if waiting.id == batch_id:
+                self._unsent.remove(waiting)
+                return waiting
+        return None
 
     def fail_unsent(self, reason: str) -> None:
         """Answers what no leader has taken: it is certain that it was not done."""

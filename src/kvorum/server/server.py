@@ -128,7 +128,7 @@ class Server:
         )
         self._raft = RawNode(raft_config, opened.storage, self._applier.applied_index)
         timeout = REQUEST_SECONDS + 2 * config.election_ms / 1000
-        self._proposals = Proposals(self._raft, clock, timeout)
+        self._proposals = Proposals(self._raft, self._applier, clock, timeout)
         self._reads = Reads(self._raft, clock, timeout, config.election_ms / 1000)
         self._driver = Driver(
             self._raft,
@@ -374,6 +374,7 @@ class Server:
         if state.leader != self.leader_id:
             self.leader_id = state.leader
             self.stats.leader_since_ns = self.clock.wall_ns() if state.leader else 0
+            self._proposals.leader_changed()
         is_leader = state.role is Role.LEADER
         if is_leader != self.is_leader:
             self.is_leader = is_leader
