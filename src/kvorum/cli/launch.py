@@ -21,7 +21,7 @@ from kvorum.errors import ConfigError, KvorumError
 
 EXIT_FAILED = 1
 
-BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+BIND_ERRORS = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
 _log = logging.getLogger("kvorum.cli")
 
@@ -49,10 +49,10 @@ def start(invocation: Invocation) -> int:
 
 
 def _run(config: Config, *, is_legacy: bool) -> int:
-    from kvorum import embed  # noqa: PLC0415 -- the server loads once the settings are good
+    from kvorum.embed import run  # noqa: PLC0415 -- loads the server, once the settings are good
 
     try:
-        return embed.run(config)
+        return run(config)
     except ConfigError as error:
         faults = error.faults
     except KvorumError as error:
@@ -89,8 +89,8 @@ def _report(text: str, faults: list[str], *, is_legacy: bool) -> int:
 
 def _system_text(error: OSError, *, is_legacy: bool) -> str:
     """What the operating system refused, in Go's words where users search for them."""
-    if error.errno not in BIND_ERRORS:
+    address = str(error.filename)
+    if error.errno not in BIND_ERRORS or not address.rpartition(":")[2].isdigit():
         return str(error)
-    reason = os.strerror(error.errno).lower()
-    text = f"listen tcp {error.filename}: bind: {reason}" if error.filename else str(error)
+    text = f"listen tcp {address}: bind: {os.strerror(error.errno).lower()}"
     return f"Failed to create listener: {text}" if is_legacy else text

@@ -8,7 +8,6 @@ from types import ModuleType
 
 import pytest
 
-import kvorum
 from kvorum.cli import flags, launch
 from kvorum.config import Config
 from kvorum.errors import ConfigError, StorageError
@@ -40,7 +39,6 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         module = ModuleType("kvorum.embed")
         module.run = run  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "kvorum.embed", module)
-        monkeypatch.setattr(kvorum, "embed", module, raising=False)
         return launch.start(flags.parse(line.split(), environment))
 
     return start_with
@@ -105,24 +103,32 @@ def test_a_value_that_cannot_be_read_is_left_to_the_command(start: Start) -> Non
 
 
 @pytest.mark.parametrize(
-    ("line", "text"),
+    ("line", "number", "text"),
     [
-        (LEGACY, "Failed to create listener: listen tcp :4001: bind: address already in use"),
-        (MODERN, "listen tcp :4001: bind: address already in use"),
+        (
+            LEGACY,
+            errno.EADDRINUSE,
+            "Failed to create listener: listen tcp :4001: bind: address already in use",
+        ),
+        (MODERN, errno.EADDRINUSE, "listen tcp :4001: bind: address already in use"),
+        (MODERN, errno.EACCES, "listen tcp :4001: bind: permission denied"),
     ],
 )
 def test_a_taken_port_is_told_in_gos_words(
-    start: Start, capfd: Capture, line: str, text: str
+    start: Start, capfd: Capture, line: str, number: int, text: str
 ) -> None:
-    assert start(line, OSError(errno.EADDRINUSE, "in use", ":4001")) == 1
+    assert start(line, OSError(number, "Some Words", ":4001")) == 1
     out, err = capfd.readouterr()
     assert text in out + err
     assert ("Failed to create" in out + err) is (line == LEGACY)
 
 
-def test_a_full_disk_is_told_as_the_system_tells_it(start: Start, capfd: Capture) -> None:
-    assert start(LEGACY, OSError(errno.ENOSPC, "No space left on device", "d/wal")) == 1
-    assert "No space left on device: 'd/wal'" in capfd.readouterr().out
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_file_that_fails_is_told_as_the_system_tells_it(
+    start: Start, capfd: Capture, number: int
+) -> None:
+    assert start(LEGACY, OSError(number, "Some Words", "d/wal")) == 1
+    assert "Some Words: 'd/wal'" in capfd.readouterr().out
 
 
 def test_a_bug_is_one_line_without_a_traceback(start: Start, capfd: Capture) -> None:
