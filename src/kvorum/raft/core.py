@@ -138,6 +138,8 @@ class Raft:
         self.election_elapsed = 0
         self.election_timeout = 0
         self.heartbeat_elapsed = 0
+        self.leaderless_ticks = 0
+        """Ticks since a leader was heard, in whichever term."""
         self.reads = ReadIndex()
         self.term_start: Index = 0
         """LEADER: index of the first entry of its term. Committed there <=> committed in term."""
@@ -185,6 +187,8 @@ class Raft:
         self._set_role(Role.LEADER, self.id)
         # What earlier leaders left may hold a change: none is proposed before it is applied.
         self.pending_conf_index = self.log.last_index
+        self.is_leaving = not self.is_promotable
+        self.leaderless_ticks = 0
         self.term_start = self.log.last_index + 1
         self.append_entry(EntryType.NORMAL, b"")
 

@@ -13,6 +13,7 @@ from kvorum.raft.types import NO_MEMBER, Message, MessageType, SnapshotMeta
 
 def _heard(raft: Raft, message: Message) -> None:
     raft.election_elapsed = 0
+    raft.leaderless_ticks = 0
     raft.leader = message.source
 
 
