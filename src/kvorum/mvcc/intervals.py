@@ -82,11 +82,12 @@ class RangeIndex(Generic[T]):
     def stab(self, key: bytes) -> list[T]:
         """The values of all ranges that hold `key`."""
         found = []
-        prefixes = self._prefixes
+        prefixes, key_bytes = self._prefixes, len(key)
         for length in self._lengths:
-            value = prefixes.get(key[:length])
-            if value is not None:
-                found.append(value)
+            if length <= key_bytes:
+                value = prefixes.get(key[:length])
+                if value is not None:
+                    found.append(value)
         if self._tails:
             count = bisect_right(self._tails, key)
             found += [self._ranges[start, FROM_KEY] for start in self._tails[:count]]
