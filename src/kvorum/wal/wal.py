@@ -29,7 +29,7 @@ from msgspec import Struct
 from kvorum.errors import StorageError
 from kvorum.raft.types import Entry, HardState, Index, SnapshotMeta
 from kvorum.wal.record import Encoder, Head, RecordType, encoded_size
-from kvorum.wal.repair import verify_files
+from kvorum.wal.repair import Report, verify_files
 from kvorum.wal.replay import LogState, Recovered
 from kvorum.wal.segment import LogFile, LogFiles, OsLogFiles, segment_name
 from kvorum.wal.syncer import Callback, Post, Syncer, ThreadSyncer
@@ -249,11 +249,8 @@ class Wal:
         if report.damage is not None:
             raise report.damage
         assert report.replay is not None
+        self._repair(report)
         last = report.segments[-1]
-        if report.torn is not None:
-            _log.warning("cut off a torn tail: %s", report.torn)
-        if report.torn is not None or last.file_bytes < last.allocated_bytes:
-            files.wipe(last.name, last.end, last.allocated_bytes)
         self._segments = [
             _Segment(found.name, found.sequence, found.allocated_bytes, found.last_index, None)
             for found in report.segments
@@ -263,6 +260,18 @@ class Wal:
         self._file = files.open(last.name, last.end)
         self._encoder = Encoder(last.chain, last.end)
         return report.replay.recovered()
+
+    def _repair(self, report: Report) -> None:
+        """Cuts off a torn tail and gives the last segment its full length; says so."""
+        last = report.segments[-1]
+        missing_bytes = last.allocated_bytes - last.file_bytes
+        if report.torn is not None:
+            _log.warning("cut off a torn tail: %s", report.torn)
+        if missing_bytes > 0:
+            path = self._files.path(last.name)
+            _log.warning("%s: somebody shortened it by %d bytes", path, missing_bytes)
+        if report.torn is not None or missing_bytes > 0:
+            self._files.wipe(last.name, last.end, last.allocated_bytes)
 
     def _make_room(self, size: int) -> None:
         """Sees to it that the next `size` bytes lie in one segment."""

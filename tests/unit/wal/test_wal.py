@@ -321,7 +321,9 @@ def test_real_log_with_its_thread(tmp_path: Path) -> None:
     wal.close()
 
 
-def test_shortened_file_gets_its_length_back(tmp_path: Path) -> None:
+def test_shortened_file_gets_its_length_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     posted: SimpleQueue[Callable[[], object]] = SimpleQueue()
     wal = Wal.create(tmp_path, b"", posted.put, unexpected)
     wal.append(None, [entry(1), entry(2, size=1000)])
@@ -332,6 +334,8 @@ def test_shortened_file_gets_its_length_back(tmp_path: Path) -> None:
     wal.close()
     assert recovered.entries == [entry(1)]
     assert path.stat().st_size == wal_module.SEGMENT_BYTES
+    assert "cut off a torn tail" in caplog.text
+    assert f"shortened it by {wal_module.SEGMENT_BYTES - 600} bytes" in caplog.text
 
 
 def test_missing_log_is_said_to_be_missing(tmp_path: Path) -> None:
