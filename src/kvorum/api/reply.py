@@ -67,15 +67,24 @@ class Cors:
 class Replies:
     """Answers exchanges in one server's manner."""
 
-    __slots__ = ("cors",)
+    __slots__ = ("_head_has_length", "cors")
 
     def __init__(self, origins: Sequence[str], policy: V2Policy) -> None:
+        self._head_has_length = policy.head_has_length
         self.cors = Cors(origins, policy.cors_request_headers)
 
     def send(self, exchange: Exchange, status: int, header_lines: bytes, body: bytes = b"") -> None:
-        """Sends a whole reply; HEAD gets its head only."""
+        """Sends a whole reply."""
         head = STATUS_LINES[status] + header_lines + self.cors.lines(exchange)
-        exchange.respond(head, b"" if exchange.method == "HEAD" else body)
+        self.respond(exchange, head, body)
+
+    def respond(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        """Sends a head and a body; HEAD gets the head only."""
+        if exchange.method == "HEAD":
+            if self._head_has_length:
+                head += b"Content-Length: %d\r\n" % len(body)
+            body = b""
+        exchange.respond(head, body)
 
     def text(self, exchange: Exchange, body: bytes, status: int = 200) -> None:
         """Sends plain text."""
@@ -85,9 +94,11 @@ class Replies:
         """Sends JSON without the headers of the keys API."""
         self.send(exchange, status, JSON, body)
 
-    def error(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:
-        """Sends an error of the v2 API; `status` replaces the one its code goes with."""
-        lines = b"%bX-Etcd-Index: %d\r\n" % (JSON, error.index)
+    def error(
+        self, exchange: Exchange, error: RequestError, status: int = 0, lines: bytes = JSON
+    ) -> None:
+        """Sends an error of the v2 API; `status` replaces the one that goes with its code."""
+        lines += b"X-Etcd-Index: %d\r\n" % error.index
         self.send(exchange, status or error.http_status, lines, render_error(error))
 
     def redirect(self, exchange: Exchange, status: int, location: bytes) -> None:

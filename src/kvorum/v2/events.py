@@ -17,12 +17,15 @@ goes away. `on_event` may cancel its own wait.
 Source: v2-api section 3.5.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kvorum.mvcc.record import Change, Changes
 from kvorum.mvcc.watch import Watcher, WatchHub
 from kvorum.v2 import path as paths
 from kvorum.v2.node import Action, Event, event_of, node_after, node_of
+
+_V3 = Action.GET
+"""The action of records written through v3."""
 
 WAITS_MAX = 100_000
 """Waits open at a time on one server; each holds a connection."""
@@ -96,26 +99,31 @@ class Wait:
             self.is_open = False
             self._waits.closed(self._watcher)
 
-    def _events(self, changes: Changes, matched: Sequence[Change]) -> Iterator[Event]:
-        if changes.changes[0].record.action == Action.GET:
+    def _events(self, changes: Changes, matched: Sequence[Change]) -> Iterable[Event]:
+        if changes.changes[0].record.action == _V3:
             return (_v3_event(change) for change in matched if self._is_seen(change.record.key))
-        if any(self._is_told(change) for change in matched):
-            return iter((self._waits.event_of(changes),))
-        return iter(())
+        event = self._waits.event_of(changes)
+        return (event,) if self._is_told(event.node.key, matched) else ()
 
-    def _is_told(self, change: Change) -> bool:
-        """Whether this change of a v2 write makes the wait see the write's event."""
-        record = change.record
-        if not record.silent:
-            return self._is_seen(record.key)
-        return record.tombstone and self._is_covered(paths.of_key(record.key))
+    def _is_told(self, path: bytes, matched: Sequence[Change]) -> bool:
+        """Whether the wait sees the event of a v2 write; `path` is that of the event's node."""
+        if self._is_covered(path):
+            return not paths.is_hidden_from(path, self._path) and any(
+                not change.record.silent for change in matched
+            )
+        return any(
+            change.record.tombstone and self._is_covered(paths.of_key(change.record.key))
+            for change in matched
+        )
 
     def _is_seen(self, key: bytes) -> bool:
+        """Whether the wait sees what was written through v3 at `key`."""
         path = paths.of_key(key)
         return (
             self._is_covered(path)
             and not paths.is_hidden_from(path, self._path)
             and paths.is_clean(path)
+            and not path.endswith(b"/")
         )
 
     def _is_covered(self, path: bytes) -> bool:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 
 ROOT = b"/"
 
+_UNNAMEABLE = (b"", b".", b"..")
+
 COMPONENTS_MAX = 1_000
 """A write makes a record for each missing parent, and a listing nests as deep."""
 
@@ -103,9 +105,10 @@ def ancestors(path: bytes) -> Iterator[bytes]:
         at = path.find(b"/", at + 1)
 
 
-def is_hidden(path: bytes) -> bool:
-    """Whether listings leave the node out."""
-    return path.startswith(b"_", path.rfind(b"/") + 1)
+def is_listed(path: bytes) -> bool:
+    """Whether listings show the node: it is not hidden, and a request can name it."""
+    name = path[path.rfind(b"/") + 1 :]
+    return not name.startswith(b"_") and name not in _UNNAMEABLE
 
 
 def is_at_or_below(path: bytes, top: bytes) -> bool:

@@ -163,12 +163,12 @@ class Tree:
         while key is not None:
             slash = key.find(b"/", len(prefix))
             child_path = key if slash < 0 else key[:slash]
-            is_shown = len(child_path) > len(prefix) and not paths.is_hidden(child_path)
+            is_shown = paths.is_listed(child_path) and paths.is_within_limits(child_path)
             # A directory whose place a file has taken was listed with the file, or will be.
             if is_shown and (slash < 0 or not self._is_file(child_path)):
                 child = self.find(child_path)
-                if child is not None and paths.is_within_limits(child_path):
-                    children.append(child)
+                assert child is not None, "there is a key at the path or below it"
+                children.append(child)
             after = key + b"\0" if slash < 0 else child_path + b"0"
             key = store.next_key(after, end)
         return children

@@ -102,11 +102,20 @@ def test_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "hidden"),
-    [(b"/_a", True), (b"/a/_b", True), (b"/_a/b", False), (b"/a_", False), (b"/", False)],
+    ("path", "listed"),
+    [
+        (b"/_a", False),
+        (b"/a/_b", False),
+        (b"/_a/b", True),
+        (b"/a_", True),
+        (b"/.a", True),
+        (b"/a/", False),
+        (b"/a/.", False),
+        (b"/a/..", False),
+    ],
 )
-def test_last_component_decides_whether_a_node_is_hidden(path: bytes, hidden: bool) -> None:
-    assert paths.is_hidden(path) is hidden
+def test_last_component_decides_whether_a_node_is_listed(path: bytes, listed: bool) -> None:
+    assert paths.is_listed(path) is listed
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,7 @@ def test_one_expire_is_bounded(tree: Tree, store: Store) -> None:
 
 def test_v3_keys_imply_their_directories(tree: Tree, store: Store) -> None:
     put_v3(store, b"/x/y/z", b"other", b"/x/y//odd", b"/x/y/../w")
-    assert listed(tree, b"/", is_recursive=True) == [b"/x", b"/x/y", b"/x/y/..", b"/x/y/../w", b"/x/y/z"]  # fmt: skip
+    assert listed(tree, b"/", is_recursive=True) == [b"/x", b"/x/y", b"/x/y/z"]
     assert shape(tree.find(b"/x")) == (b"/x", "dir", 3, 3)
     txn = store.write()
     for key in (b"/x/y/z", b"/x/y//odd", b"/x/y/../w"):

@@ -57,6 +57,7 @@ class Keys:
         self._machines = Machines(server.cluster, server.tree)
         self._body_bytes_max = server.config.request_bytes_max
         self.waits = Waits(server.hub)
+        self._last_rendered: tuple[Event | None, bytes] = (None, b"")
         fixed = JSON
         if policy.shows_cluster_id:
             fixed += b"X-Etcd-Cluster-Id: %x\r\n" % server.cluster_id
@@ -242,7 +243,11 @@ class Keys:
     # Replies.
 
     def _render(self, event: Event) -> bytes:
-        return render_event(event, self._server.clock.wall_ns(), self._policy)
+        """The JSON of an event that many may wait for, made once for all of them."""
+        if self._last_rendered[0] is not event:
+            body = render_event(event, self._server.clock.wall_ns(), self._policy)
+            self._last_rendered = (event, body)
+        return self._last_rendered[1]
 
     def _event_head(
         self,
@@ -267,12 +272,7 @@ class Keys:
         body: bytes,
         is_created: bool = False,  # noqa: FBT001, FBT002 -- one call a request
     ) -> None:
-        head = self._event_head(exchange, index, is_created)
-        if exchange.method == "HEAD":
-            if self._policy.head_has_length:
-                head += b"Content-Length: %d\r\n" % len(body)
-            body = b""
-        exchange.respond(head, body)
+        self._replies.respond(exchange, self._event_head(exchange, index, is_created), body)
 
     def _fail(self, exchange: Exchange, outcome: object) -> None:
         """Answers with why a read or a write did not happen."""
@@ -284,7 +284,7 @@ class Keys:
         self._refuse(exchange, outcome)
 
     def _refuse(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:
-        self._replies.error(exchange, error, status)
+        self._replies.error(exchange, error, status, self._fixed_lines)
 
 
 _PLAIN_READ = Read()

@@ -225,15 +225,15 @@ class StrictParams:
         self._in_order_digits = in_order_digits
 
     def get(self, request: Request) -> Read | RequestError:
-        """What a GET asks for."""
+        """What a GET asks for; a linearizable one never waits."""
         fields = self._read(request, is_get=True)
         if isinstance(fields, RequestError):
             return fields
         return Read(
             fields.is_recursive,
             fields.is_sorted,
-            fields.is_quorum and not fields.is_wait,
-            fields.is_wait,
+            fields.is_quorum,
+            fields.is_wait and not fields.is_quorum,
             fields.is_stream,
             fields.wait_index,
         )
