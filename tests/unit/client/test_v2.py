@@ -21,6 +21,7 @@ SET = (
 )
 NO_LEADER = b'{"errorCode":300,"message":"Raft Internal Error","index":15}\n'
 EXISTS = b'{"errorCode":105,"message":"Key already exists","cause":"/a","index":49}\n'
+EVERYTHING = Condition(prev_exist=False, prev_value="", prev_index=0)
 
 
 def event(index: int, value: str = "x") -> bytes:
