@@ -18,7 +18,6 @@ import msgspec
 from kvorum.api.reply import TEXT, Replies
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
 from kvorum.protocol.http1 import Exchange
-from kvorum.raft.types import NO_MEMBER
 from kvorum.server.joining import (
     CLUSTER_HEADER,
     JOIN_VERSION,
@@ -116,9 +115,9 @@ class PeerRouter:
             return
         server = self._server
         leader = server.cluster.members.get(server.leader_id)
-        if server.leader_id == NO_MEMBER or (leader is None and not server.is_leader):
+        if leader is None:
             self._refuse(exchange, RaftInternal(index=server.store.revision))
-        elif leader is not None and not server.is_leader:
+        elif not server.is_leader:
             self._replies.redirect(exchange, 307, f"{leader.peer_urls[0]}/join".encode())
         else:
             request = SeatRequest(asked.name, asked.raft_url, asked.etcd_url, member_id)

@@ -189,7 +189,12 @@ def load_log(files: Files, wal: Wal, recovered: Recovered) -> MemoryStorage:
     elif entries and entries[0].index > applied_index + 1:
         missing = f"entries {applied_index + 1} to {entries[0].index - 1} are missing"
         raise _mismatch(files, missing)
-    if not entries and recovered.snapshot.index < applied_index and base is applied:
+    if recovered.last_index < applied_index:
+        _log.warning(
+            "the state is at entry %d, ahead of the log at %d: a snapshot was being installed",
+            applied_index,
+            recovered.last_index,
+        )
         wal.append_snapshot(applied)
         wal.sync_now()
     storage = MemoryStorage()
