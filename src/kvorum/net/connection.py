@@ -6,8 +6,10 @@ what the bytes mean is the core's business.
 Owns: the transport, from accept until it is closed or handed over to another protocol.
 
 Rules:
-    One `transport.write` per connection and loop turn: what is answered while its request is read
-    goes out at once; connections answered at any other time are flushed together by one callback.
+    One `transport.write` per connection and loop turn: every connection that was answered in a
+    turn, for whatever reason, is flushed by one callback at its end. (Measured: writing from
+    within data_received costs a client on the same machine one wake-up per answer, and this
+    process half as much CPU again.)
     Reading stops while the client does not read its answers, or too many are due.
     A connection on which nothing is due and no request is completed for the read timeout is
     closed; one whose client takes nothing for the write timeout is cut off.
@@ -177,12 +179,11 @@ class Connection(asyncio.Protocol):
             self._core.refuse(503, b"503 Service Unavailable: " + refusal.encode())
 
     def data_received(self, data: bytes) -> None:
-        """Hands requests to the handler and sends what it answers at once."""
+        """Hands requests to the handler."""
         core = self._core
         self._handle(core.receive_data(data))
         while core.is_halted and core.upgraded is None:
             self._handle(core.receive_data(core.take_rest()))
-        self.flush()
         if core.unanswered >= UNANSWERED_MAX and self._is_reading:
             self._is_reading = False
             self._transport.pause_reading()
@@ -262,7 +263,7 @@ class Connection(asyncio.Protocol):
                 handler(exchange)
             except Exception:
                 _log.exception("a bug: no answer to %s %r", exchange.method, exchange.target)
-                exchange.fail()
+                exchange.refuse(500)
 
     def _resume_reading(self) -> None:
         core = self._core

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kvorum.errors import RemoteProtocolError, UnavailableError
-from kvorum.protocol.http1 import ResponseReader
+from kvorum.protocol.http1client import ResponseReader
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 1.0

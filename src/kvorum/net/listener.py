@@ -141,6 +141,7 @@ class Listener:
                 await asyncio.wait_for(emptied.wait(), grace_seconds)
             except TimeoutError:
                 self._connections.abort()
+                await emptied.wait()
         for timer in self._timers.values():
             timer.cancel()
 

@@ -1,7 +1,6 @@
-"""HTTP/1.1 and 1.0: bytes in, exchanges out; answers in, bytes out.
+"""HTTP/1.1 and 1.0, the server's side: bytes in, exchanges out; answers in, bytes out.
 
-What for: the server's side of a connection without a socket, and the reading of a response for the
-client's side. Parsing is httptools'; what is here are the rules around it.
+What for: a connection without a socket. Parsing is httptools'; here are the rules around it.
 
 Owns: the parser of one connection, the queue of unanswered exchanges, the bytes not yet sent.
 
@@ -15,8 +14,8 @@ Rules:
     A request that offers an upgrade halts parsing until its handler has returned.
 
 The caller (a shell): `receive_data`; run the handler for each exchange; then `take_rest` when
-`is_halted`; then `data_to_send`. An answer given at any other time calls `on_output` once, and
-`data_to_send` is due in the same turn. When `should_close`, close behind the last byte. Report
+`is_halted`. `on_output` is called once when there is something to do: `data_to_send`; then, when
+`should_close`, close behind the last byte; when `upgraded`, hand the connection over. Report
 `stop_receiving`, `connection_lost`, `pause_writing` and `resume_writing` as they happen, and stop
 reading while `unanswered` is at UNANSWERED_MAX.
 Source: RFC 9112; RFC 9110, sections 7.8, 8.6, 9.3.2 and 10.1.1.
@@ -29,7 +28,10 @@ from typing import Any
 
 import httptools
 
-from kvorum.errors import LocalProtocolError, RemoteProtocolError
+from kvorum.errors import RemoteProtocolError
+from kvorum.protocol.exchange import Exchange, Settings
+
+__all__ = ["Exchange", "Http1Connection", "Settings"]
 
 HEAD_BYTES_MAX = 64 * 1024
 """Target, names and values of one request; nginx takes 32 KiB, Go 1 MiB."""
@@ -43,24 +45,7 @@ HELD_BYTES_MAX = 64 * 1024
 FRAMING_FACTOR = 8
 """A body sent as chunks of one byte takes six times its size on the wire."""
 
-RESPONSE_BYTES_MAX = 16 * 1024 * 1024
-"""Largest body a client of ours reads."""
-
-REASONS = {
-    400: b"Bad Request",
-    404: b"Not Found",
-    413: b"Request Entity Too Large",
-    417: b"Expectation Failed",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    503: b"Service Unavailable",
-    505: b"HTTP Version Not Supported",
-}
-
-_REFUSAL_TEXTS = {404: b"404 page not found\n"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_VERSION_1_1 = b"HTTP/1.1"
-_BODILESS_STATUSES = (b"204", b"304")
 
 _malformed_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 _request_line = re.compile(
@@ -68,251 +53,6 @@ _request_line = re.compile(
 ).search
 _authority = re.compile(rb"(?i:https?)://[^/?#]*").match
 _non_ascii = re.compile(rb"[\x80-\xff]")
-
-_INTERIM = 1
-_SWITCHING = 101
-
-# What has become of an exchange.
-_WAITING, _STREAMING, _DONE, _GONE = range(4)
-
-
-class Settings:
-    """What all connections of a listener share.
-
-    Attributes:
-        body_bytes_max: the largest request body.
-        date_line: a whole `Date` header line; the shell renews it every second.
-    """
-
-    __slots__ = ("body_bytes_max", "date_line")
-
-    def __init__(self, body_bytes_max: int) -> None:
-        self.body_bytes_max = body_bytes_max
-        self.date_line = b""
-
-
-def _refusal_head(status: int) -> bytes:
-    return b"HTTP/1.1 %b\r\nContent-Type: text/plain; charset=utf-8\r\n" % _status_text(status)
-
-
-def _refusal_text(status: int) -> bytes:
-    return _REFUSAL_TEXTS.get(status) or _status_text(status)
-
-
-def _status_text(status: int) -> bytes:
-    return b"%d %b" % (status, REASONS[status])
-
-
-class Exchange:
-    """One request and its way back.
-
-    Answer with `respond`, or with `begin`, any number of `write`, `end`; or take the connection
-    over with `upgrade`. An answer to a client that has gone is dropped silently.
-
-    Attributes:
-        method: as sent; names are case-sensitive.
-        target: the request target as sent.
-        path: its path, percent-encoded as it was.
-        query: what follows the first `?`; empty for none.
-        headers: lower-case names; values of a name given twice are joined by `, `.
-        body: the whole body, without transfer encoding.
-        keep_alive: whether the connection goes on after the answer; a handler may clear it.
-        http_1_0: the client speaks HTTP/1.0.
-        remote: `address:port` of the client.
-        on_writable: called when `is_writable` turns true again.
-    """
-
-    __slots__ = (
-        "_connection",
-        "_held",
-        "_on_close",
-        "_state",
-        "body",
-        "headers",
-        "http_1_0",
-        "keep_alive",
-        "method",
-        "on_writable",
-        "path",
-        "query",
-        "remote",
-        "target",
-    )
-
-    def __init__(
-        self, connection: "Http1Connection", method: str, target: bytes, headers: dict[bytes, bytes]
-    ) -> None:
-        self._connection = connection
-        self._held: bytearray | None = None
-        self._on_close: Callable[[], None] | None = None
-        self._state = _WAITING
-        self.body = b""
-        self.headers = headers
-        self.http_1_0 = False
-        self.keep_alive = True
-        self.method = method
-        self.on_writable: Callable[[], None] | None = None
-        self.path, _, self.query = target.partition(b"?")
-        self.remote = connection.remote
-        self.target = target
-
-    def respond(self, head: bytes, body: bytes = b"") -> None:
-        """Sends a whole answer.
-
-        Args:
-            head: status line and header lines, each ending in CRLF; no Date, Content-Length (but
-                for HEAD it may have one) or Connection.
-            body: sent with its length; to HEAD it is not sent.
-        """
-        if self._state != _WAITING:
-            self._check_gone()
-            return
-        self._state = _DONE
-        connection = self._connection
-        if body and self.keep_alive and not self.http_1_0 and self.method != "HEAD":
-            data = b"%b%bContent-Length: %d\r\n\r\n%b" % (
-                head,
-                connection.settings.date_line,
-                len(body),
-                body,
-            )
-        else:
-            data = self._render(head, body)
-        connection.finish(self, data)
-
-    def begin(self, head: bytes) -> None:
-        """Sends the head of an answer whose body follows by `write` until `end`."""
-        if self._state != _WAITING:
-            self._check_gone()
-            return
-        self._state = _STREAMING
-        framing = b"Transfer-Encoding: chunked\r\n"
-        if self.method == "HEAD":
-            framing = b""
-        elif self.http_1_0:
-            self.keep_alive = False
-            framing = b""
-        data = self._version_head(head) + self._common_lines() + framing + b"\r\n"
-        self._connection.send(self, data)
-
-    def write(self, data: bytes) -> None:
-        """Sends a piece of the body; an empty one is nothing."""
-        if self._state != _STREAMING:
-            self._check_gone()
-        elif data and self.method != "HEAD":
-            self._connection.send(
-                self, data if self.http_1_0 else b"%x\r\n%b\r\n" % (len(data), data)
-            )
-
-    def end(self) -> None:
-        """Ends the body."""
-        if self._state != _STREAMING:
-            self._check_gone()
-            return
-        self._state = _DONE
-        is_chunked = not self.http_1_0 and self.method != "HEAD"
-        self._connection.finish(self, b"0\r\n\r\n" if is_chunked else b"")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether an answer, or more of it, would still be sent."""
-        return self._state in (_WAITING, _STREAMING)
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether more would leave soon. What is written while this is false only takes memory."""
-        return self.is_open and self._connection.is_writable(self)
-
-    @property
-    def on_close(self) -> Callable[[], None] | None:
-        """Set by a handler that waits: called once if the client goes away before the end.
-
-        Setting it says that the answer may take for ever; a client that ends its side of the
-        connection is then taken for gone. It is called at once when the client has gone already.
-        """
-        return self._on_close
-
-    @on_close.setter
-    def on_close(self, callback: Callable[[], None] | None) -> None:
-        self._on_close = callback
-        if callback is None:
-            return
-        if self._state == _GONE:
-            self.abandon()
-        elif self.is_open and self._connection.is_ending:
-            self._connection.stop_receiving()
-
-    @property
-    def can_upgrade(self) -> bool:
-        """Whether `upgrade` may be called: only while the handler runs, and nothing else is due."""
-        return self._state == _WAITING and self._connection.can_upgrade(self)
-
-    def upgrade(self, head: bytes, protocol: object) -> None:
-        """Sends `head` and hands the connection to `protocol`, an `asyncio.Protocol`."""
-        if not self.can_upgrade:
-            raise LocalProtocolError("this request offers no upgrade, or not any more")
-        self._state = _DONE
-        self._connection.hand_over(self, head + b"\r\n", protocol)
-
-    # For the connection.
-
-    def fail(self) -> None:
-        """Answers 500, or cuts off the answer that has begun."""
-        self.keep_alive = False
-        if self._state == _WAITING:
-            self.respond(_refusal_head(500), _refusal_text(500))
-        elif self._state == _STREAMING:
-            self._state = _DONE
-            self._connection.finish(self, b"")
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the answer is complete."""
-        return self._state == _DONE
-
-    @property
-    def held_bytes(self) -> int:
-        """How much waits for earlier answers."""
-        return len(self._held) if self._held else 0
-
-    def hold(self, data: bytes) -> None:
-        """Keeps a part of the answer until its turn."""
-        if self._held is None:
-            self._held = bytearray()
-        self._held += data
-
-    def take_held(self) -> bytes:
-        """What was held; it is the answer's turn."""
-        held, self._held = self._held, None
-        return bytes(held) if held else b""
-
-    def abandon(self) -> None:
-        """The client will not see the rest of this answer."""
-        self._state = _GONE
-        self._held = None
-        callback, self._on_close = self._on_close, None
-        self.on_writable = None
-        if callback is not None:
-            callback()
-
-    def _check_gone(self) -> None:
-        if self._state != _GONE:
-            raise LocalProtocolError(f"answered out of order: {self.method} {self.target!r}")
-
-    def _version_head(self, head: bytes) -> bytes:
-        return b"HTTP/1.0" + head[len(_VERSION_1_1) :] if self.http_1_0 else head
-
-    def _common_lines(self) -> bytes:
-        date_line = self._connection.settings.date_line
-        if not self.keep_alive:
-            return date_line + b"Connection: close\r\n"
-        return date_line + b"Connection: keep-alive\r\n" if self.http_1_0 else date_line
-
-    def _render(self, head: bytes, body: bytes) -> bytes:
-        lines = self._version_head(head) + self._common_lines()
-        if self.method == "HEAD" or head[9:12] in _BODILESS_STATUSES:
-            return lines + b"\r\n"
-        return b"%bContent-Length: %d\r\n\r\n%b" % (lines, len(body), body)
 
 
 class Http1Connection:
@@ -380,7 +120,6 @@ class Http1Connection:
 
     def receive_data(self, data: bytes) -> list[Exchange]:
         """Takes what came in and returns the requests it completed, for their handlers."""
-        self._is_signalled = True
         if len(data) > HEAD_BYTES_MAX:
             for start in range(0, len(data), HEAD_BYTES_MAX):
                 self._feed(data[start : start + HEAD_BYTES_MAX])
@@ -445,8 +184,7 @@ class Http1Connection:
             self._queue.append(exchange)
         self._target = b""
         self._exchange = None
-        exchange.keep_alive = False
-        exchange.respond(_refusal_head(status), text or _refusal_text(status))
+        exchange.refuse(status, text)
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -717,85 +455,3 @@ def _escape_target(data: bytes) -> bytes:
     if line.isascii():
         return data
     return _non_ascii.sub(lambda found: b"%%%02X" % found[0][0], line) + end + rest
-
-
-class ResponseReader:
-    """Reads one response to a request that was not HEAD.
-
-    Interim responses are skipped; after a `101` the rest of the bytes is another protocol's.
-
-    Attributes:
-        status: 0 until the head is complete.
-        headers: as in `Exchange`.
-        body: the whole body once `is_complete`.
-        rest: after a 101, what followed its head.
-        is_complete: nothing more is to be read.
-    """
-
-    __slots__ = ("_body", "_parser", "body", "headers", "is_complete", "rest", "status")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-        self.rest = b""
-        self.is_complete = False
-        self._body = bytearray()
-        self._parser: Any = httptools.HttpResponseParser(self)
-
-    def receive_data(self, data: bytes) -> None:
-        """Takes what came in.
-
-        Raises:
-            RemoteProtocolError: it is no response, or larger than RESPONSE_BYTES_MAX.
-        """
-        if self.is_complete:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as stop:
-            self.rest = data[stop.args[0] :]
-        except httptools.HttpParserError as error:
-            reason = error.__context__
-            if isinstance(reason, RemoteProtocolError):
-                raise reason from None
-            raise RemoteProtocolError(f"malformed response: {error}") from error
-
-    def receive_eof(self) -> None:
-        """The server sends no more; a body without a length ends here.
-
-        Raises:
-            RemoteProtocolError: the response is not complete.
-        """
-        is_framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
-        if not self.is_complete and (not self.status or is_framed):
-            raise RemoteProtocolError("the response broke off")
-        self.on_message_complete()
-
-    # The parser's callbacks; their names are httptools'.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field."""
-        name = name.lower()
-        known = self.headers.get(name)
-        value = value.rstrip(b" \t")
-        self.headers[name] = value if known is None else known + b", " + value
-
-    def on_headers_complete(self) -> None:
-        """The head is complete."""
-        self.status = self._parser.get_status_code()
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        self._body += data
-        if len(self._body) > RESPONSE_BYTES_MAX:
-            raise RemoteProtocolError("the response is too large")
-
-    def on_message_complete(self) -> None:
-        """The response is complete, unless it was an interim one."""
-        if self.status // 100 == _INTERIM and self.status != _SWITCHING:
-            self.status = 0
-            self.headers = {}
-        else:
-            self.is_complete = True
-            self.body = bytes(self._body)
