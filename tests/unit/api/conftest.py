@@ -1,6 +1,6 @@
 """Fakes of an exchange and of a server, around the real tree, store, hub and cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -9,7 +9,7 @@ import pytest
 
 from kvorum.api.routes import Router, client_router
 from kvorum.backend.memory import MemoryBackend
-from kvorum.config import LEGACY_CONFIG, Config
+from kvorum.config import LEGACY_CONFIG, Config, Era
 from kvorum.errors import UnavailableError
 from kvorum.membership import Attributes, Cluster, Member
 from kvorum.mvcc.store import Store
@@ -93,8 +93,17 @@ class FakeExchange:
         return self.sent.decode()
 
 
+class LeftExchange(FakeExchange):
+    """Its client has gone by the time somebody wants to know."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "on_close" and callable(value):
+            value()
+
+
 class FakeServer:
-    """Applies what is proposed at once; `held` keeps it back, `unavailable` refuses it."""
+    """Applies what is proposed at once, or refuses it with `unavailable`."""
 
     def __init__(self, config: Config, *, first_revision: int) -> None:
         backend = MemoryBackend()
@@ -114,7 +123,7 @@ class FakeServer:
         self.unavailable: UnavailableError | None = None
         self.commands: list[Command] = []
         self.reads = 0
-        legacy = config is LEGACY_CONFIG
+        legacy = config.era is Era.LEGACY
         self.cluster.set_attributes(
             Attributes(cluster_id=0xCAFE, is_legacy=legacy, config_index=2 if legacy else 0)
         )
@@ -164,7 +173,7 @@ class Client:
 
     def __init__(self, server: FakeServer) -> None:
         self.server = server
-        self.router: Router = client_router(cast(Server, server))
+        self.router: Router = client_router(cast("Server", server))
 
     def send(
         self,
@@ -180,9 +189,14 @@ class Client:
         self.router(exchange)  # type: ignore[arg-type]
         return exchange
 
-    def get(self, target: str, **headers: str) -> FakeExchange:
-        lines = {name.encode(): value.encode() for name, value in headers.items()}
-        return self.send("GET", target, headers=lines)
+    def send_and_leave(self, method: str, target: str) -> FakeExchange:
+        """As `send`, from a client that does not stay for the answer."""
+        exchange = LeftExchange(method, target.encode())
+        self.router(exchange)  # type: ignore[arg-type]
+        return exchange
+
+    def get(self, target: str) -> FakeExchange:
+        return self.send("GET", target)
 
     def put(self, target: str, body: str | bytes = b"") -> FakeExchange:
         return self.send("PUT", target, body)
@@ -218,6 +232,18 @@ def modern() -> Client:
 
 
 @pytest.fixture(params=["legacy", "modern"])
-def either(request: pytest.FixtureRequest) -> Iterator[Client]:
+def either(request: pytest.FixtureRequest) -> Client:
     """Each era in turn."""
-    return cast(Iterator[Client], request.getfixturevalue(request.param))
+    client: Client = request.getfixturevalue(request.param)
+    return client
+
+
+def client_of(config: Config) -> Client:
+    """A fresh member with other settings."""
+    return Client(FakeServer(config, first_revision=3))
+
+
+@pytest.fixture
+def make_client() -> Callable[[Config], Client]:
+    """Makes a fresh member with other settings."""
+    return client_of
