@@ -309,8 +309,9 @@ def _on_transfer_leader(raft: Raft, message: Message) -> None:
         return
     raft.transferee = target
     raft.election_elapsed = 0  # the hand-over has one election timeout
-    peer.is_append_owed = True
-    raft.is_append_due = True
+    if peer.match < raft.log.last_index:
+        peer.is_append_owed = True
+        raft.is_append_due = True
     _maybe_hand_over(raft, peer)
 
 
