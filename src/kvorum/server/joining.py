@@ -113,7 +113,10 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
     for peer in filter(None, map(str.strip, peers)):
         try:
             seat = await _ask(f"http://{peer}/join", body, patience)
-        except (OSError, UnavailableError) as error:
+        except OSError as error:
+            reason = f"fail checking join version: Client Internal Error ({error})"
+            _log.info("%s attempted to join via %s failed: %s", config.name, peer, reason)
+        except UnavailableError as error:
             _log.info("%s attempted to join via %s failed: %s", config.name, peer, error)
         else:
             _log.info("%s joined the cluster via peer %s", config.name, peer)

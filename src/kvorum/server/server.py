@@ -333,7 +333,8 @@ class Server:
         if self._is_stopped:
             return
         self._driver.turn()
-        self._log_keeper.keep(self.cluster)
+        if self.config.snapshot:
+            self._log_keeper.keep(self.cluster)
         self._sync_peers()
         if self._on_ready is not None and self._is_ready():
             callback, self._on_ready = self._on_ready, None
