@@ -26,6 +26,7 @@ from typing import Self
 
 from kvorum.client.connection import AnswerLost, ConnectFailed, Connection, Request, Settings
 from kvorum.client.v2 import Client
+from kvorum.clock import SystemClock
 from kvorum.config import Era
 from kvorum.testing.polling import wait_until
 
@@ -44,23 +45,46 @@ OK = 200
 LEADER_STATES = frozenset({"leader", "StateLeader"})
 """What a leader calls itself in `/v2/stats/self`, in the 0.4 era and in 3.x."""
 
+LOOPBACK = "127.0.0.1"
+
+PORTS = range(10_000, 32_000)
+"""Above what is well known, below where Linux begins to choose ports of its own accord."""
+
 OUR_PROGRAM = (sys.executable, "-m", "kvorum.cli.etcd")
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface where nobody listens right now, each given out once."""
+    """Ports where nobody listens right now, each given out once.
+
+    They lie below the ports that systems give to connecting clients, so that a server may come
+    back to its own after a while. Test runs beside this one do not get them either: the UDP port
+    of the same number is held until this process ends.
+    """
     ports: list[int] = []
     while len(ports) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given_out:
-            _given_out.add(port)
+        port = PORTS.start + SystemClock().random_below(len(PORTS))
+        if _take(port) and _is_free(port):
             ports.append(port)
     return ports
 
 
-_given_out: set[int] = set()
+def _take(port: int) -> bool:
+    with socket.socket(type=socket.SOCK_DGRAM) as claim:
+        try:
+            claim.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        claim.detach()
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 class ServerProcess:
@@ -68,6 +92,7 @@ class ServerProcess:
 
     Attributes:
         name: the member's name.
+        host: the address it serves on.
         client_port: where clients are served.
         peer_port: where peers are served.
         data_dir: its data; it outlives the process.
@@ -82,6 +107,7 @@ class ServerProcess:
         era: Era = Era.LEGACY,
         arguments: Sequence[str] = (),
         program: Sequence[str] = OUR_PROGRAM,
+        host: str = LOOPBACK,
     ) -> None:
         """Starts nothing yet.
 
@@ -91,8 +117,10 @@ class ServerProcess:
             era: whether it is started the 0.4 or the 3.x way.
             arguments: flags besides those for name, data and addresses.
             program: the command; another server of the same era may stand in.
+            host: the address it serves on.
         """
         self.name = name
+        self.host = host
         self.era = era
         self.client_port, self.peer_port = find_free_ports(2)
         self.data_dir = directory / f"{name}.data"
@@ -111,12 +139,12 @@ class ServerProcess:
     @property
     def client_url(self) -> str:
         """Where clients are served."""
-        return f"http://127.0.0.1:{self.client_port}"
+        return f"http://{self.host}:{self.client_port}"
 
     @property
     def peer_url(self) -> str:
         """Where peers are served."""
-        return f"http://127.0.0.1:{self.peer_port}"
+        return f"http://{self.host}:{self.peer_port}"
 
     @property
     def command(self) -> list[str]:
@@ -147,6 +175,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**clean, "PYTHONUNBUFFERED": "1"},
+                cwd=self.log_path.parent,
                 # Ctrl-C is for the test; what becomes of the server is the test's business.
                 start_new_session=True,
             )
@@ -245,7 +274,7 @@ class ServerProcess:
         return answer is not None and answer[0] == OK
 
     def _legacy_flags(self) -> list[str]:
-        client, peer = f"127.0.0.1:{self.client_port}", f"127.0.0.1:{self.peer_port}"
+        client, peer = f"{self.host}:{self.client_port}", f"{self.host}:{self.peer_port}"
         flags = ["-name", self.name, "-data-dir", str(self.data_dir)]
         flags += ["-addr", client, "-bind-addr", client]
         return [*flags, "-peer-addr", peer, "-peer-bind-addr", peer]
@@ -351,7 +380,7 @@ class ClusterProcess:
             return ["--initial-cluster", everybody]
         if member is self.members[0]:
             return []
-        others = (f"127.0.0.1:{one.peer_port}" for one in self.members if one is not member)
+        others = (f"{one.host}:{one.peer_port}" for one in self.members if one is not member)
         return ["-peers", ",".join(others)]
 
     def _describe(self) -> str:
