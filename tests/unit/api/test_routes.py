@@ -41,10 +41,8 @@ def test_served(legacy: Any, modern: Any, path: str, in_legacy: int, in_modern: 
     assert modern.get(path).status == in_modern
 
 
-@pytest.mark.parametrize(("path", "in_legacy", "in_modern"), SERVED)
-def test_options_is_answered_everywhere(
-    either: Any, path: str, in_legacy: int, in_modern: int
-) -> None:
+@pytest.mark.parametrize("path", [path for path, _, _ in SERVED])
+def test_options_is_answered_everywhere(either: Any, path: str) -> None:
     exchange = either.send("OPTIONS", path)
     assert (exchange.status, exchange.sent) == (200, b"")
 

@@ -114,7 +114,11 @@ DIRECTORY = Node(b"/t", None, 8, 8, is_dir=True)
     ("node", "policy", "shown"),
     [
         (FILE, LEGACY, b'{"key":"/message","value":"Hello","modifiedIndex":3,"createdIndex":3}'),
-        (Node(b"/e", b"", 4, 3), LEGACY, b'{"key":"/e","value":"","modifiedIndex":4,"createdIndex":3}'),
+        (
+            Node(b"/e", b"", 4, 3),
+            LEGACY,
+            b'{"key":"/e","value":"","modifiedIndex":4,"createdIndex":3}',
+        ),
         (DIRECTORY, LEGACY, b'{"key":"/t","dir":true,"modifiedIndex":8,"createdIndex":8}'),
         (
             Node(b"/t", None, 8, 8, is_dir=True, nodes=[]),

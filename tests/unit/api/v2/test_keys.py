@@ -30,7 +30,8 @@ CAPTURES = [
      '{"action":"set","node":{"key":"/message","value":"Hello","modifiedIndex":3,"createdIndex":3}}'),
     (3, [("PUT", "/v2/keys/message", "value=Hello")], ("GET", "/v2/keys/message", ""), 200,
      '{"action":"get","node":{"key":"/message","value":"Hello","modifiedIndex":3,"createdIndex":3}}'),
-    (3, [("PUT", "/v2/keys/message", "value=Hello")], ("PUT", "/v2/keys/message", "value=hoge"), 200,
+    (3, [("PUT", "/v2/keys/message", "value=Hello")],
+     ("PUT", "/v2/keys/message", "value=hoge"), 200,
      '{"action":"set","node":{"key":"/message","value":"hoge","modifiedIndex":4,"createdIndex":4},'
      '"prevNode":{"key":"/message","value":"Hello","modifiedIndex":3,"createdIndex":3}}'),
     (4, [("PUT", "/v2/keys/message", "value=hoge")], ("DELETE", "/v2/keys/message", ""), 200,
@@ -81,9 +82,11 @@ CAPTURES = [
      '"modifiedIndex":27,"createdIndex":26},"prevNode":{"key":"/t1","value":"bar2",'
      '"expiration":"2026-11-18T11:06:45Z","ttl":5,"modifiedIndex":26,"createdIndex":26}}'),
     (29, [("PUT", "/v2/keys/t1", "value=1")], ("PUT", "/v2/keys/t1", "prevExist=true"), 400,
-     '{"errorCode":204,"message":"Value or TTL is required in POST form","cause":"Update","index":29}\n'),
+     '{"errorCode":204,"message":"Value or TTL is required in POST form","cause":"Update",'
+     '"index":29}\n'),
     (33, [("PUT", "/v2/keys/t1", "value=1")], ("PUT", "/v2/keys/t4", "value=1&ttl=abc"), 400,
-     '{"errorCode":202,"message":"The given TTL in POST form is not a number","cause":"Update","index":33}\n'),
+     '{"errorCode":202,"message":"The given TTL in POST form is not a number","cause":"Update",'
+     '"index":33}\n'),
 ]  # fmt: skip
 
 

@@ -72,10 +72,12 @@ def test_fault_of_the_form_comes_first_in_the_modern_era() -> None:
     assert isinstance(LegacyParams().put(request(fault="bad")), Write)
 
 
-_names = st.sampled_from(
-    "value ttl dir prevValue prevIndex prevExist recursive sorted wait waitIndex stream quorum "
-    "refresh noValueOnSuccess consistent".split()
-)
+NAMES = (
+    "value", "ttl", "dir", "prevValue", "prevIndex", "prevExist", "recursive", "sorted", "wait",
+    "waitIndex", "stream", "quorum", "refresh", "noValueOnSuccess", "consistent",
+)  # fmt: skip
+
+_names = st.sampled_from(NAMES)
 _texts = st.sampled_from(["", "true", "false", "1", "0", "x", "-1", "TRUE", "99999999999999999999"])
 
 
