@@ -8,7 +8,7 @@ Source: v2-api sections 2 and 3.3.
 from collections.abc import Sequence
 
 from kvorum.errors import RequestError
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.v2.node import render_error
 from kvorum.v2.policy import V2Policy
 

@@ -21,7 +21,7 @@ from kvorum.api.v2.members import Members
 from kvorum.api.v2.speed import SpeedTest
 from kvorum.api.v2.stats import Stats
 from kvorum.config import Era
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.policy import V2Policy, policy_of

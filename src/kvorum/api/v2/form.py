@@ -11,7 +11,7 @@ Source: v2-api section 2, "Request parameters".
 import re
 from typing import TypeAlias
 
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.v2.path import percent_decode
 
 Form: TypeAlias = dict[bytes, bytes]

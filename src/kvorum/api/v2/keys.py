@@ -24,7 +24,7 @@ from kvorum.errors import (
     RootReadOnly,
     UnavailableError,
 )
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.commands import Create, KeyCommand, Set

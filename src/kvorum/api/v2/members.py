@@ -5,7 +5,7 @@ Source: v2-api section 15.
 
 from kvorum.api.reply import JSON, Replies
 from kvorum.membership import Member
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.server.server import Server
 from kvorum.v2.node import escape
 

@@ -5,7 +5,7 @@ Source: v2-api section 5.
 
 from kvorum.api.reply import Replies
 from kvorum.errors import RaftInternal, UnavailableError
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.server.server import Server
 from kvorum.v2.commands import Set
 

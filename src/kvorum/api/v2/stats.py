@@ -11,7 +11,7 @@ from kvorum import version
 from kvorum.api.reply import Replies
 from kvorum.api.v2.form import read_form
 from kvorum.errors import LeaderElection, RaftInternal, UnavailableError
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.server.server import Server
 from kvorum.server.stats import Latency
 from kvorum.v2.events import Waits
@@ -29,19 +29,25 @@ _NEVER = b"0001-01-01T00:00:00Z"
 
 
 def render_duration(duration_ns: int) -> bytes:
-    """A duration as Go writes it, from a second on: `1h2m3.5s`."""
-    seconds, fraction = divmod(duration_ns, NS_PER_SECOND)
-    minutes, second = divmod(seconds, 60)
+    """A duration as Go writes it: `1h2m3.5s`, `42.1ms`."""
+    if duration_ns < NS_PER_SECOND:
+        for unit, unit_ns in ((b"ms", 1_000_000), (b"\xc2\xb5s", 1_000), (b"ns", 1)):
+            if duration_ns >= unit_ns:
+                return _render_decimal(duration_ns, unit_ns) + unit
+        return b"0s"
+    minutes, rest_ns = divmod(duration_ns, 60 * NS_PER_SECOND)
+    text = _render_decimal(rest_ns, NS_PER_SECOND) + b"s"
+    if not minutes:
+        return text
     hours, minute = divmod(minutes, 60)
-    text = f"{second}"
-    if fraction:
-        text += "." + f"{fraction:09}".rstrip("0")
-    text += "s"
-    if minutes:
-        text = f"{minute}m{text}"
-    if hours:
-        text = f"{hours}h{text}"
-    return text.encode()
+    return b"%dh%dm%b" % (hours, minute, text) if hours else b"%dm%b" % (minute, text)
+
+
+def _render_decimal(value: int, unit: int) -> bytes:
+    """`value / unit` without trailing zeros; `unit` is a power of ten."""
+    whole, fraction = divmod(value, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}}".rstrip("0") if fraction else ""
+    return f"{whole}.{digits}".encode() if digits else b"%d" % whole
 
 
 class Stats:

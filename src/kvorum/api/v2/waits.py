@@ -10,7 +10,7 @@ Source: v2-api section 3.5.
 
 from collections.abc import Callable
 
-from kvorum.protocol.http1 import Exchange
+from kvorum.protocol.exchange import Exchange
 from kvorum.v2.events import Wait
 from kvorum.v2.node import Event
 
