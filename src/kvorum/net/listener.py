@@ -59,7 +59,7 @@ async def serve(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; connections wait in it until they are accepted.
+    """A bound socket; nobody can connect to it before `Listener.start`.
 
     Raises:
         OSError: it cannot be bound; `filename` holds the address as `host:port`.
@@ -67,8 +67,11 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return _bind_any(port) if not host else _bind_one(host, port)
     except OSError as error:
-        address = str(Address(host, port))
-        raise OSError(error.errno, error.strerror or str(error), address) from error
+        raise _name_address(error, host, port) from error
+
+
+def _name_address(error: OSError, host: str, port: int) -> OSError:
+    return OSError(error.errno, error.strerror or str(error), str(Address(host, port)))
 
 
 def _bind_any(port: int) -> socket.socket:
@@ -90,8 +93,6 @@ def _open(family: int, address: tuple[object, ...], *, is_dual: bool = False) ->
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not is_dual)
         sock.bind(address)
-        # Only listening shows that the port is taken by another socket with SO_REUSEADDR.
-        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
@@ -122,7 +123,15 @@ class Listener:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Begins to accept."""
+        """Begins to accept.
+
+        Raises:
+            OSError: somebody who had bound the same address listens on it since.
+        """
+        try:
+            self._socket.listen(BACKLOG)
+        except OSError as error:
+            raise _name_address(error, *self._socket.getsockname()[:2]) from error
         self._renew_date()
         self._sweep()
         self._server = await self._loop.create_server(

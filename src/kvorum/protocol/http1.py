@@ -48,9 +48,7 @@ FRAMING_FACTOR = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _malformed_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
-_request_line = re.compile(
-    rb"(?:^|\r\n)[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[^ \r\n]* HTTP/1\.[01]\r\n"
-).search
+_request_line = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[^ \r\n]* HTTP/1\.[01]\r\n").match
 _authority = re.compile(rb"(?i:https?)://[^/?#]*").match
 _non_ascii = re.compile(rb"[\x80-\xff]")
 
@@ -386,8 +384,12 @@ class Http1Connection:
             self.refuse(reason.status)
         elif self._queue and not self._queue[-1].keep_alive and self._exchange is None:
             self.is_refused = True  # said to be the last request: what follows it is not read
-        elif isinstance(error, httptools.HttpParserInvalidMethodError) and _request_line(data):
-            self.refuse(404)  # a method nobody knows is a path nobody serves
+        elif (
+            isinstance(error, httptools.HttpParserInvalidMethodError)
+            and not self._events
+            and _request_line(data)
+        ):
+            self.refuse(404)  # a method nobody knows, where nothing is served
         else:
             self.refuse(400)
 
