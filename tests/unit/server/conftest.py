@@ -246,6 +246,12 @@ class MemoryCluster:
         up = [member for member in self.members if member.is_up and member.server.is_leader]
         return sorted(up, key=lambda member: member.server.term)
 
+    def write(self, command: Command) -> object:
+        """Has the leader propose a command, and waits for its result."""
+        results = self.leader().propose(command)
+        self.run_until(lambda: bool(results), "the result")
+        return results[0]
+
     def settle(self) -> None:
         """Does all work that needs no time to pass."""
         while True:

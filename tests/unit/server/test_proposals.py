@@ -1,6 +1,7 @@
 """Commands to batches and results to answers: each exactly once, whatever the leader does."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import pytest
@@ -47,10 +48,8 @@ class Desk:
 
     def propose(self, *numbers: int, size: int = 0) -> None:
         for number in numbers:
-            self.proposals.propose(
-                v2.Set(b"/%d" % number, b"x" * size),
-                lambda result, n=number: self.answer(n, result),
-            )
+            command = v2.Set(b"/%d" % number, b"x" * size)
+            self.proposals.propose(command, partial(self.answer, number))
 
     def answer(self, number: int, result: object) -> None:
         assert number not in self.answers, "answered twice"

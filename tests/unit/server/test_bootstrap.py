@@ -1,0 +1,155 @@
+"""Which member a process is, from its settings and its files."""
+
+import msgspec
+import pytest
+from tests.unit.server.conftest import Member, MemoryCluster, MemoryFiles
+
+from kvorum.config import Config
+from kvorum.errors import ConfigError, StorageError
+from kvorum.membership import Member as Seat
+from kvorum.raft.storage import MemoryStorage
+from kvorum.raft.types import Entry, HardState, SnapshotMeta
+from kvorum.server.bootstrap import load_log
+from kvorum.server.files import Identity, LogMetadata
+from kvorum.v2 import commands as v2
+from kvorum.wal.replay import Recovered
+
+URLS: dict[str, tuple[str, ...]] = {
+    "m1": ("http://127.0.0.1:2381",),
+    "m2": ("http://127.0.0.1:2382",),
+    "m3": ("http://127.0.0.1:2383",),
+}
+
+
+def ignore(callback: object) -> None:
+    del callback
+
+
+def modern_config(name: str, token: str = "t") -> Config:
+    return Config(
+        name=name,
+        advertised_peer_urls=URLS[name],
+        initial_cluster=URLS,
+        initial_cluster_token=token,
+    )
+
+
+def found_together(cluster: MemoryCluster, token: str = "t") -> list[Member]:
+    members = [cluster.add(modern_config(name, token)) for name in URLS]
+    for member in members:
+        member.start()
+    return members
+
+
+def test_first_members_agree_without_talking(cluster: MemoryCluster) -> None:
+    members = found_together(cluster)
+    assert len({member.server.cluster_id for member in members}) == 1
+    assert len({member.server.member_id for member in members}) == 3
+    cluster.leader()
+    cluster.run_until(lambda: all(len(m.server.cluster.members) == 3 for m in members))
+    cluster.write(v2.Set(b"/a", b"1"))
+    assert cluster.leader().server.store.revision == 2
+
+
+def test_another_token_is_another_cluster(cluster: MemoryCluster) -> None:
+    first = found_together(cluster)[0].server
+    other = found_together(MemoryCluster(), token="other")[0].server
+    assert first.cluster_id != other.cluster_id
+    assert first.member_id != other.member_id
+
+
+def test_bad_settings_are_refused_before_any_file(cluster: MemoryCluster) -> None:
+    member = cluster.add(msgspec.structs.replace(modern_config("m1"), name="m9"))
+    with pytest.raises(ConfigError, match='couldn\'t find local name "m9"'):
+        member.start()
+    assert not member.files.has_data
+
+
+def test_settings_of_birth_do_not_matter_after_it(cluster: MemoryCluster) -> None:
+    members = found_together(cluster)
+    cluster.leader()
+    cluster.settle()
+    identity = members[0].server.member_id
+    members[0].crash()
+    members[0].config = msgspec.structs.replace(members[0].config, initial_cluster={})
+    members[0].start()
+    assert members[0].server.member_id == identity
+
+
+def test_a_crash_before_the_first_entries_loses_nothing(cluster: MemoryCluster) -> None:
+    member = cluster.add(cluster.legacy_config(1))
+    founder = Seat(5, "machine1", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",))
+    metadata = LogMetadata(Identity(9, founder.id, "machine1"), [founder], is_legacy=True)
+    member.files.create_log(metadata).sync_now()
+    member.files.crash()
+    member.start()
+    cluster.run_until(lambda: member.server.is_leader, "leadership")
+    assert member.server.member_id == founder.id
+    assert member.server.cluster_id == member.server.cluster.cluster_id == 9
+
+
+def entries(first: int, last: int, term: int = 3) -> list[Entry]:
+    return [Entry(term, index) for index in range(first, last + 1)]
+
+
+def load(
+    applied: tuple[int, int], found: list[Entry], snapshot: SnapshotMeta | None = None
+) -> MemoryStorage:
+    files = MemoryFiles(ignore)
+    wal = files.create_log(LogMetadata(Identity(1, 2, "one"), None))
+    files.backend.set_applied(*applied)
+    last_index = found[-1].index if found else 0
+    recovered = Recovered(b"", HardState(3, 0, 0), snapshot or SnapshotMeta(), found, last_index)
+    return load_log(files, wal, recovered)
+
+
+@pytest.mark.parametrize(
+    ("applied", "found", "first", "last"),
+    [
+        pytest.param((0, 0), [], 1, 0, id="new"),
+        pytest.param((0, 0), entries(1, 9), 1, 9, id="nothing durable but the log"),
+        pytest.param((5, 3), entries(1, 9), 2, 9, id="kept for peers that are behind"),
+        pytest.param((5, 3), entries(6, 9), 6, 9, id="just joined on"),
+        pytest.param((9, 3), entries(3, 9), 4, 9, id="all applied"),
+        pytest.param((50, 4), entries(3, 9), 51, 50, id="ahead of the log: installed"),
+    ],
+)
+def test_the_log_goes_on_where_the_state_is(
+    applied: tuple[int, int], found: list[Entry], first: int, last: int
+) -> None:
+    storage = load(applied, found)
+    assert (storage.first_index(), storage.last_index()) == (first, last)
+    assert storage.snapshot().index == applied[0]
+    if first <= last:
+        assert [e.index for e in storage.entries(first, last + 1, 1 << 20)] == list(
+            range(first, last + 1)
+        )
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        pytest.param(entries(8, 9), "entries 6 to 7 are missing", id="gap"),
+        pytest.param(entries(1, 9, term=2), "with different terms", id="another history"),
+    ],
+)
+def test_a_log_of_another_state_is_refused(found: list[Entry], reason: str) -> None:
+    with pytest.raises(StorageError, match=reason):
+        load((5, 3), found)
+
+
+def test_an_interrupted_installation_is_completed(caplog: pytest.LogCaptureFixture) -> None:
+    files = MemoryFiles(ignore)
+    wal = files.create_log(LogMetadata(Identity(1, 2, "one"), None))
+    wal.append(HardState(3, 0, 0), entries(1, 9))
+    wal.sync_now()
+    files.backend.set_applied(50, 4)
+    files.backend.flush()
+    files.crash()
+    wal, recovered, _ = files.open_log()
+    load_log(files, wal, recovered)
+    assert "ahead of the log" in caplog.text
+    files.crash()
+    _, recovered, _ = files.open_log()
+    assert recovered.snapshot == SnapshotMeta(50, 4)
+    assert recovered.entries == []

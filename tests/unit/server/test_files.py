@@ -1,0 +1,51 @@
+"""A data directory holds one member, and is held by one process."""
+
+from pathlib import Path
+
+import pytest
+
+from kvorum.errors import StorageError
+from kvorum.membership import Member
+from kvorum.server.files import DiskFiles, Identity, LogMetadata
+
+METADATA = LogMetadata(
+    Identity(7, 1, "one"), [Member(1, "one", ("http://127.0.0.1:7001",))], is_legacy=True
+)
+
+
+def no_failure(error: BaseException) -> None:
+    raise AssertionError(error)
+
+
+def ignore(callback: object) -> None:
+    del callback
+
+
+def open_files(path: Path) -> DiskFiles:
+    return DiskFiles(path, ignore, no_failure)
+
+
+def test_who_the_log_belongs_to_survives_a_restart(tmp_path: Path) -> None:
+    files = open_files(tmp_path / "data")
+    wal = files.create_log(METADATA)
+    wal.close()
+    files.backend.close()
+    files.close()
+    files = open_files(tmp_path / "data")
+    wal, recovered, metadata = files.open_log()
+    assert metadata == METADATA
+    assert recovered.entries == []
+    wal.close()
+    files.backend.close()
+    files.close()
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    files = open_files(tmp_path / "data")
+    with pytest.raises(StorageError, match="in use"):
+        open_files(tmp_path / "data")
+    files.backend.close()
+    files.close()
+    again = open_files(tmp_path / "data")
+    again.backend.close()
+    again.close()

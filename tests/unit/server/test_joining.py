@@ -1,0 +1,194 @@
+"""A joiner's side: peers in turn, redirects, rounds with pauses, and every kind of refusal."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+import pytest
+from tests.unit.server.conftest import FakeClock
+
+from kvorum.config import LEGACY_CONFIG, Config
+from kvorum.errors import UnavailableError
+from kvorum.net.dialer import HttpReply
+from kvorum.server import joining
+from kvorum.server.seats import Seat
+
+CONFIG = msgspec.structs.replace(
+    LEGACY_CONFIG,
+    name="machine2",
+    advertised_peer_urls=("http://127.0.0.1:7002",),
+    advertised_client_urls=("http://127.0.0.1:4002",),
+    peers=("127.0.0.1:7001", " 127.0.0.1:7003", ""),
+    retry_interval_seconds=0,
+)
+
+SEATED = HttpReply(
+    200,
+    {
+        b"x-kvorum-cluster-id": b"ab",
+        b"x-kvorum-member-id": b"cd",
+        b"x-kvorum-peers": b"1f=http://127.0.0.1:7001",
+    },
+    b"\x05\0\0\0\0\0\0\0",
+)
+REDIRECT = HttpReply(307, {b"location": b"http://127.0.0.1:7009/join"}, b"")
+
+
+class Peers:
+    """Answers by URL, or raises; remembers who was asked what."""
+
+    def __init__(self, answers: dict[str, HttpReply | Exception]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, bytes]] = []
+
+    async def request(
+        self, url: str, method: str, headers: dict[str, str], body: bytes, patience: float
+    ) -> HttpReply:
+        del headers, patience
+        self.asked.append((method, url, body))
+        answer = self.answers.get(url, OSError("connection refused"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def peers_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[dict[str, HttpReply | Exception]], Peers]:
+    def make(answers: dict[str, HttpReply | Exception]) -> Peers:
+        peers = Peers(answers)
+        monkeypatch.setattr(joining, "http_request", peers.request)
+        return peers
+
+    return make
+
+
+MakePeers = Callable[[dict[str, HttpReply | Exception]], Peers]
+
+
+def run(coroutine: Coroutine[Any, Any, Seat | None]) -> Seat | None:
+    return asyncio.run(coroutine)
+
+
+def test_the_first_peer_that_answers_gives_the_seat(peers_of: MakePeers) -> None:
+    peers = peers_of({"http://127.0.0.1:7003/join": SEATED})
+    seat = run(joining.join(CONFIG, FakeClock()))
+    assert seat == Seat(0xAB, 0xCD, 0, {0x1F: "http://127.0.0.1:7001"})
+    assert [url for _, url, _ in peers.asked] == [
+        "http://127.0.0.1:7001/join",
+        "http://127.0.0.1:7003/join",
+    ]
+
+
+def test_a_join_says_who_asks_in_the_old_form(peers_of: MakePeers) -> None:
+    peers = peers_of({"http://127.0.0.1:7001/join": SEATED})
+    run(joining.join(CONFIG, FakeClock()))
+    method, _, body = peers.asked[0]
+    assert method == "PUT"
+    assert msgspec.json.decode(body) == {
+        "minVersion": 2,
+        "maxVersion": 2,
+        "name": "machine2",
+        "raftURL": "http://127.0.0.1:7002",
+        "etcdURL": "http://127.0.0.1:4002",
+    }
+
+
+def test_a_member_with_data_names_its_seat(peers_of: MakePeers) -> None:
+    peers = peers_of({"http://127.0.0.1:7001/join": SEATED})
+    run(joining.join_once(CONFIG, CONFIG.peers, 0xCD))
+    assert msgspec.json.decode(peers.asked[0][2])["memberID"] == "cd"
+
+
+def test_redirects_lead_to_the_leader(peers_of: MakePeers) -> None:
+    peers = peers_of({"http://127.0.0.1:7001/join": REDIRECT, "http://127.0.0.1:7009/join": SEATED})
+    assert run(joining.join(CONFIG, FakeClock())) is not None
+    assert peers.asked[0][2] == peers.asked[1][2]
+
+
+def test_redirects_in_a_circle_end(peers_of: MakePeers, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    peers_of({"http://127.0.0.1:7001/join": REDIRECT, "http://127.0.0.1:7009/join": REDIRECT})
+    assert run(joining.join_once(CONFIG, ["127.0.0.1:7001"], 0)) is None
+    assert "too many redirects" in caplog.text
+
+
+def test_rounds_are_told_and_end(peers_of: MakePeers, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    peers = peers_of({})
+    with pytest.raises(UnavailableError, match="after 3 retries"):
+        run(joining.join(CONFIG, FakeClock()))
+    assert len(peers.asked) == 6
+    assert (
+        "machine2 attempted to join via 127.0.0.1:7001 failed: fail checking join version:"
+        " Client Internal Error (connection refused)"
+    ) in caplog.messages
+    assert sum("at 0th time. Retrying in 0.0 seconds" in line for line in caplog.messages) == 1
+    assert sum("at 1th time" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        pytest.param(
+            HttpReply(
+                400,
+                {},
+                b'{"errorCode":109,"message":"Peer address has existed","cause":"http://x"}\n',
+            ),
+            "fail on join request: Peer address has existed (http://x)",
+            id="refused",
+        ),
+        pytest.param(
+            HttpReply(404, {}, b"404 page not found"),
+            "fail on join request: status 404",
+            id="no such page",
+        ),
+        pytest.param(
+            HttpReply(200, {}, b"\x05"), "the peer is not a kvorum server", id="another server"
+        ),
+    ],
+)
+def test_refusals_are_told(
+    peers_of: MakePeers, caplog: pytest.LogCaptureFixture, reply: HttpReply, reason: str
+) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    peers_of({"http://127.0.0.1:7001/join": reply})
+    assert run(joining.join_once(CONFIG, ["127.0.0.1:7001"], 0)) is None
+    assert reason in caplog.text
+
+
+MODERN = Config(
+    name="m2",
+    advertised_peer_urls=("http://127.0.0.1:2382",),
+    initial_cluster={"m1": ("http://127.0.0.1:2381",), "m2": ("http://127.0.0.1:2382",)},
+    initial_cluster_state="existing",
+)
+
+
+def listing(*members: joining.ListedMember) -> HttpReply:
+    body = msgspec.json.encode(joining.MemberListing("ab", list(members)))
+    return HttpReply(200, {}, body)
+
+
+M1 = joining.ListedMember("1", "m1", ("http://127.0.0.1:2381",), ())
+M2 = joining.ListedMember("2", "", ("http://127.0.0.1:2382",), ())
+
+
+def test_a_seat_is_found_by_its_peer_url(peers_of: MakePeers) -> None:
+    peers_of({"http://127.0.0.1:2381/members": listing(M1, M2)})
+    assert run(joining.find_seat(MODERN)) == Seat(0xAB, 2, 0, {1: "http://127.0.0.1:2381"})
+
+
+def test_an_unknown_peer_url_has_no_seat(peers_of: MakePeers) -> None:
+    peers_of({"http://127.0.0.1:2381/members": listing(M1)})
+    with pytest.raises(UnavailableError, match="no match found"):
+        run(joining.find_seat(MODERN))
+
+
+def test_nobody_to_ask_is_an_error(peers_of: MakePeers) -> None:
+    peers_of({"http://127.0.0.1:2381/members": HttpReply(200, {}, b"garbage")})
+    with pytest.raises(UnavailableError, match="cannot fetch cluster info"):
+        run(joining.find_seat(MODERN))
