@@ -9,12 +9,12 @@ READY_DEV := $(VENV)/.ready-dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint fmt docs hooks clean
+.PHONY: help run cluster test lint fmt docs bench bench-quick hooks clean
 
 help:  ## Show this list
 	@echo "kvorum: a drop-in etcd in Python"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: $(READY)  ## Start one server on its defaults (ARGS="-addr 127.0.0.1:4001" for others)
 	$(BIN)/etcd $(ARGS)
@@ -37,6 +37,12 @@ fmt: $(READY_DEV)  ## Format the code and fix what can be fixed
 
 docs: $(READY)  ## Write the pages that are made from the code
 	$(BIN)/python -m kvorum.cli.helptext > docs/flags.md
+
+bench: $(READY_DEV)  ## Measure against real etcd, 12 minutes (needs wrk)
+	$(BIN)/python benchmarks/v2.py $(ARGS)
+
+bench-quick: $(READY_DEV)  ## The same in under 3 minutes
+	$(BIN)/python benchmarks/v2.py --quick $(ARGS)
 
 hooks: $(READY_DEV)  ## Run the checks before every commit
 	git config core.hooksPath .githooks
