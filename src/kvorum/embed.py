@@ -88,6 +88,7 @@ class RunningServer:
         self.exit_code = 0
         self._clock = clock
         self._on_end = on_end
+        self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._transport: Transport | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -102,8 +103,8 @@ class RunningServer:
         """Opens everything, in order. Raises as `run` does."""
         config = self.config
         loop = asyncio.get_running_loop()
-        peer_sockets = [bind(*address) for address in config.peer_listen_addresses]
-        client_sockets = [bind(*address) for address in config.client_listen_addresses]
+        peer_sockets = [self._bind(address) for address in config.peer_listen_addresses]
+        client_sockets = [self._bind(address) for address in config.client_listen_addresses]
         has_data = DataDir.has_data(config.data_dir)
 
         def post(callback: Callable[[], object]) -> None:
@@ -145,6 +146,8 @@ class RunningServer:
         """Closes everything, in order; also after a start that came only half way."""
         for listener in reversed(self._listeners):
             await listener.close(GRACE_SECONDS)
+        for bound in self._sockets:
+            bound.close()
         if not self._is_started:
             return
         if self.exit_code == 0:
@@ -159,6 +162,11 @@ class RunningServer:
         """Somebody asked the process to end."""
         _log.info("%s: received %s, shutting down", self.config.name, signal_name)
         self._on_end()
+
+    def _bind(self, address: Address) -> socket.socket:
+        bound = bind(*address)
+        self._sockets.append(bound)
+        return bound
 
     async def _listen(self, listener: Listener) -> None:
         self._listeners.append(listener)

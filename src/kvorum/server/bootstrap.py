@@ -17,7 +17,8 @@ Source: reference contract, v2-api section 9.1; v3-operations section 4.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from kvorum.apply.commands import MembershipChange, encode_membership_change
 from kvorum.clock import Clock
@@ -33,11 +34,11 @@ from kvorum.raft.types import (
     Entry,
     EntryType,
     HardState,
-    MemberId,
     SnapshotMeta,
 )
 from kvorum.server.files import Files, Identity, LogMetadata
 from kvorum.server.joining import find_seat, join, join_once
+from kvorum.server.seats import Seat
 from kvorum.server.server import Opened
 from kvorum.wal.replay import Recovered
 from kvorum.wal.wal import Wal
@@ -64,17 +65,19 @@ async def open_member(
         UnavailableError: nobody gave us a seat.
     """
     if has_data:
-        return await _restart(config, open_files())
+        files = open_files()
+        with _released_on_error(files):
+            return await _restart(config, files)
     config.validate_bootstrap()
     if config.era is Era.LEGACY and config.peers:
         # The directory is taken first: two processes must not ask for seats to the same data.
         files = open_files()
-        seat = await join(config, clock)
-        return _sit_down(files, Identity(seat.cluster_id, seat.member_id, config.name), seat.peers)
+        with _released_on_error(files):
+            seat = await join(config, clock)
+            return _sit_down(config, files, seat)
     if config.era is Era.MODERN and config.initial_cluster_state == "existing":
         seat = await find_seat(config)
-        files = open_files()
-        return _sit_down(files, Identity(seat.cluster_id, seat.member_id, config.name), seat.peers)
+        return _sit_down(config, open_files(), seat)
     files = open_files()
     metadata = _alone(config, clock) if config.era is Era.LEGACY else _together(config)
     wal = files.create_log(metadata)
@@ -117,10 +120,22 @@ def _stable_id(*parts: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1 or 1
 
 
-def _sit_down(files: Files, identity: Identity, peers: dict[MemberId, str]) -> Opened:
+def _sit_down(config: Config, files: Files, seat: Seat) -> Opened:
     """Starts with an empty log; the leader fills it."""
+    identity = Identity(seat.cluster_id, seat.member_id, config.name)
     wal = files.create_log(LogMetadata(identity))
-    return Opened(identity, files, wal, MemoryStorage(), peers)
+    return Opened(identity, files, wal, MemoryStorage(), seat.peers)
+
+
+@contextmanager
+def _released_on_error(files: Files) -> Iterator[None]:
+    """Another attempt, in this process or another, may use the files."""
+    try:
+        yield
+    except BaseException:
+        files.backend.close()
+        files.close()
+        raise
 
 
 async def _restart(config: Config, files: Files) -> Opened:

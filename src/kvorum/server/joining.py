@@ -22,6 +22,7 @@ from kvorum.server.seats import Seat
 
 _log = logging.getLogger("kvorum.server")
 
+JSON_HEADERS = {"Content-Type": "application/json"}
 REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT}
 REDIRECTS_MAX = 10
 JOIN_VERSION = 2
@@ -113,9 +114,6 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
     for peer in filter(None, map(str.strip, peers)):
         try:
             seat = await _ask(f"http://{peer}/join", body, patience)
-        except OSError as error:
-            reason = f"fail checking join version: Client Internal Error ({error})"
-            _log.info("%s attempted to join via %s failed: %s", config.name, peer, reason)
         except UnavailableError as error:
             _log.info("%s attempted to join via %s failed: %s", config.name, peer, error)
         else:
@@ -127,7 +125,11 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
 async def _ask(url: str, body: bytes, patience: float) -> Seat:
     for _ in range(REDIRECTS_MAX):
         _log.info("Send Join Request to %s", url)
-        reply = await http_request(url, "PUT", {"Content-Type": "application/json"}, body, patience)
+        try:
+            reply = await http_request(url, "PUT", JSON_HEADERS, body, patience)
+        except UnavailableError as error:
+            reason = f"fail checking join version: Client Internal Error ({error})"
+            raise UnavailableError(reason) from error
         if reply.status not in REDIRECTS:
             return _read_seat(reply)
         url = reply.headers[b"location"].decode()
@@ -146,7 +148,7 @@ async def find_seat(config: Config) -> Seat:
         try:
             reply = await http_request(f"{url}/members", "GET", {}, b"", patience)
             listing = msgspec.json.decode(reply.body, type=MemberListing)
-        except (OSError, UnavailableError, msgspec.DecodeError) as error:
+        except (UnavailableError, msgspec.DecodeError) as error:
             _log.warning("cannot get the members from %s: %s", url, error)
             continue
         seats = {int(member.id, 16): member.peer_urls for member in listing.members}

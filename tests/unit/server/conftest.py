@@ -15,7 +15,7 @@ from kvorum.config import LEGACY_CONFIG, Config
 from kvorum.errors import UnavailableError
 from kvorum.raft.types import MemberId, Message
 from kvorum.server import bootstrap
-from kvorum.server.files import Identity, LogMetadata, decode_metadata
+from kvorum.server.files import LogMetadata, decode_metadata
 from kvorum.server.seats import Seat, SeatRequest, Seats
 from kvorum.server.server import Opened, Server
 from kvorum.wal.memory import MemoryLogFiles, StepSyncer
@@ -234,8 +234,7 @@ class MemoryCluster:
         self.run_until(lambda: bool(answers))
         seat = answers[0]
         if isinstance(seat, Seat):
-            identity = Identity(seat.cluster_id, seat.member_id, config.name)
-            member.run(bootstrap._sit_down(member.files, identity, seat.peers))
+            member.run(bootstrap._sit_down(config, member.files, seat))
         return answers
 
     def leader(self) -> Member:

@@ -47,7 +47,7 @@ class Peers:
     ) -> HttpReply:
         del headers, patience
         self.asked.append((method, url, body))
-        answer = self.answers.get(url, OSError("connection refused"))
+        answer = self.answers.get(url, UnavailableError("connection refused"))
         if isinstance(answer, Exception):
             raise answer
         return answer
