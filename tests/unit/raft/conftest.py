@@ -32,7 +32,7 @@ class Member(RawNode):
         term = log[-1] if log else 1
         self.storage = MemoryStorage()
         self.storage.apply_snapshot(SnapshotMeta(1, 1, ConfState(voters, learners)))
-        self.storage.append([Entry(term, index + 2) for index, term in enumerate(log)])
+        self.storage.append([Entry(t, index + 2, data=b"x") for index, t in enumerate(log)])
         self.storage.set_hard_state(HardState(term, 0, 1))
         self.applied: list[Entry] = []
         self.reads: list[ReadState] = []
