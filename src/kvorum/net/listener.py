@@ -131,7 +131,9 @@ class Listener:
         try:
             self._socket.listen(BACKLOG)
         except OSError as error:
-            raise _name_address(error, *self._socket.getsockname()[:2]) from error
+            host, port, *_ = self._socket.getsockname()
+            self._socket.close()
+            raise _name_address(error, host, port) from error
         self._renew_date()
         self._sweep()
         self._server = await self._loop.create_server(

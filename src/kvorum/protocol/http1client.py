@@ -1,7 +1,7 @@
 """The client's side of HTTP/1.1: one response from bytes.
 
-Rules: interim responses are skipped; a body without a length ends with the connection; body bytes
-<= RESPONSE_BYTES_MAX.
+Rules: interim responses are skipped; a body without a length ends with the connection; a response
+with all its framing has at most RESPONSE_BYTES_MAX bytes.
 
 The caller: `receive_data` until `is_complete`, `receive_eof` when the server sends no more.
 Source: RFC 9112, section 6; RFC 9110, section 15.2.
@@ -14,7 +14,7 @@ import httptools
 from kvorum.errors import RemoteProtocolError
 
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
-"""Largest body a client of ours reads."""
+"""Largest response a client of ours reads."""
 
 _INTERIM = 1
 _SWITCHING = 101
@@ -33,7 +33,16 @@ class ResponseReader:
         is_complete: nothing more is to be read.
     """
 
-    __slots__ = ("_body", "_parser", "body", "headers", "is_complete", "rest", "status")
+    __slots__ = (
+        "_body",
+        "_parser",
+        "_received_bytes",
+        "body",
+        "headers",
+        "is_complete",
+        "rest",
+        "status",
+    )
 
     def __init__(self) -> None:
         self.status = 0
@@ -42,6 +51,7 @@ class ResponseReader:
         self.rest = b""
         self.is_complete = False
         self._body = bytearray()
+        self._received_bytes = 0
         self._parser: Any = httptools.HttpResponseParser(self)
 
     def receive_data(self, data: bytes) -> None:
@@ -52,14 +62,14 @@ class ResponseReader:
         """
         if self.is_complete:
             return
+        self._received_bytes += len(data)
+        if self._received_bytes > RESPONSE_BYTES_MAX:
+            raise RemoteProtocolError("the response is too large")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
             self.rest = data[stop.args[0] :]
         except httptools.HttpParserError as error:
-            reason = error.__context__
-            if isinstance(reason, RemoteProtocolError):
-                raise reason from None
             raise RemoteProtocolError(f"malformed response: {error}") from error
 
     def receive_eof(self) -> None:
@@ -89,8 +99,6 @@ class ResponseReader:
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         self._body += data
-        if len(self._body) > RESPONSE_BYTES_MAX:
-            raise RemoteProtocolError("the response is too large")
 
     def on_message_complete(self) -> None:
         """The response is complete, unless it was an interim one."""
