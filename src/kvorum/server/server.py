@@ -210,14 +210,17 @@ class Server:
         """Messages from other members."""
         now = self.clock.monotonic()
         for message in messages:
-            if message.type is MessageType.APPEND:
-                self.stats.appends_received += 1
-                self.stats.received.add(now, sum(len(e.data) for e in message.entries))
+            kind = message.type
+            if kind in _APPENDS:
+                self.stats.append_received(_data_bytes(message), now)
+            elif kind in _ANSWERS:
+                self.stats.append_answered(message.source, now)
             self._raft.step(message)
         self.wake()
 
     def unreachable(self, member_id: MemberId) -> None:
         """A message to this member was lost."""
+        self.stats.append_lost(member_id)
         self._raft.report_unreachable(member_id)
 
     def snapshot_sent(self, member_id: MemberId, ok: bool) -> None:  # noqa: FBT001 -- raft's word
@@ -356,9 +359,8 @@ class Server:
                     plain.append(message)
         if self.is_leader:
             for message in plain:
-                if message.type is MessageType.APPEND:
-                    self.stats.appends_sent += 1
-                    self.stats.sent.add(now, sum(len(entry.data) for entry in message.entries))
+                if message.type in _APPENDS:
+                    self.stats.append_sent(message.target, _data_bytes(message), now)
         self._transport.send(plain)
 
     def _send_snapshot(self, message: Message) -> None:
@@ -374,7 +376,7 @@ class Server:
         self._announcer.changed(state, self.term)
         if state.leader != self.leader_id:
             self.leader_id = state.leader
-            self.stats.leader_since_ns = self.clock.wall_ns() if state.leader else 0
+            self.stats.leader_changed(self.clock.wall_ns() if state.leader else 0)
             self._proposals.leader_changed()
         is_leader = state.role is Role.LEADER
         if is_leader != self.is_leader:
@@ -420,6 +422,14 @@ class Server:
             if member.id != self.member_id and self._peers.get(member.id) != url:
                 self._peers[member.id] = url
                 self._transport.set_peer(member.id, url)
+
+
+_APPENDS = frozenset((MessageType.APPEND, MessageType.HEARTBEAT))
+_ANSWERS = frozenset((MessageType.APPEND_RESPONSE, MessageType.HEARTBEAT_RESPONSE))
+
+
+def _data_bytes(message: Message) -> int:
+    return sum(len(entry.data) for entry in message.entries)
 
 
 class _MembershipWaiter(Struct):

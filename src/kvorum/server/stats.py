@@ -68,13 +68,13 @@ class Latency(Struct):
 
 
 class ServerStats(Struct):
-    """What this member counts about itself.
+    """What this member counts about itself. An append without entries is a heartbeat.
 
     Attributes:
         started_ns: wall time of the start, ns since the epoch.
         leader_since_ns: wall time at which the present leader became known; 0 without one.
-        appends_received: append messages this member got as a follower.
-        appends_sent: append messages this member sent as a leader.
+        appends_received: appends this member got as a follower.
+        appends_sent: appends this member sent as a leader.
         followers: on a leader, by member id.
     """
 
@@ -85,3 +85,36 @@ class ServerStats(Struct):
     received: Rate = field(default_factory=Rate)
     sent: Rate = field(default_factory=Rate)
     followers: dict[MemberId, Latency] = field(default_factory=dict)
+    asked_at: dict[MemberId, float] = field(default_factory=dict)
+    """When the oldest append without an answer was sent, by member id."""
+
+    def append_received(self, message_bytes: int, now: float) -> None:
+        """An append came from the leader."""
+        self.appends_received += 1
+        self.received.add(now, message_bytes)
+
+    def append_sent(self, follower: MemberId, message_bytes: int, now: float) -> None:
+        """An append went to a follower."""
+        self.appends_sent += 1
+        self.sent.add(now, message_bytes)
+        self.asked_at.setdefault(follower, now)
+
+    def append_answered(self, follower: MemberId, now: float) -> None:
+        """A follower has answered."""
+        asked_at = self.asked_at.pop(follower, None)
+        if asked_at is not None:
+            self._latency(follower).add((now - asked_at) * 1000)
+
+    def append_lost(self, follower: MemberId) -> None:
+        """A message to a follower was lost."""
+        if self.asked_at.pop(follower, None) is not None:
+            self._latency(follower).fails += 1
+
+    def leader_changed(self, since_ns: int) -> None:
+        """Another member leads, or none does (0): what was known of followers is past."""
+        self.leader_since_ns = since_ns
+        self.followers.clear()
+        self.asked_at.clear()
+
+    def _latency(self, follower: MemberId) -> Latency:
+        return self.followers.setdefault(follower, Latency())

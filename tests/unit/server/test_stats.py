@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from kvorum.server.stats import RATE_WINDOW, Latency, Rate
+from kvorum.server.stats import RATE_WINDOW, Latency, Rate, ServerStats
 
 
 def test_a_rate_needs_two_messages() -> None:
@@ -44,3 +44,34 @@ def test_latencies_are_summed_up() -> None:
 
 def test_no_answer_yet_is_no_error() -> None:
     assert Latency().average == Latency().deviation == 0.0
+
+
+def test_an_answer_is_timed_from_the_oldest_append_without_one() -> None:
+    stats = ServerStats(started_ns=0)
+    stats.append_sent(2, 10, 1.0)
+    stats.append_sent(2, 10, 1.5)
+    stats.append_answered(2, 1.75)
+    stats.append_answered(2, 1.9)
+    assert stats.appends_sent == 2
+    assert (stats.followers[2].count, stats.followers[2].current) == (1, 750.0)
+
+
+def test_a_lost_append_is_a_failure_and_no_answer() -> None:
+    stats = ServerStats(started_ns=0)
+    stats.append_lost(2)
+    assert stats.followers == {}
+    stats.append_sent(2, 10, 1.0)
+    stats.append_lost(2)
+    stats.append_answered(2, 2.0)
+    assert (stats.followers[2].fails, stats.followers[2].count) == (1, 0)
+
+
+def test_a_new_leader_begins_anew() -> None:
+    stats = ServerStats(started_ns=0)
+    stats.append_sent(2, 10, 1.0)
+    stats.append_answered(2, 2.0)
+    stats.leader_changed(5)
+    assert stats.followers == {}
+    assert stats.leader_since_ns == 5
+    stats.append_answered(2, 3.0)
+    assert stats.followers == {}
