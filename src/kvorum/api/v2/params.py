@@ -307,8 +307,9 @@ class StrictParams:
         ttl_text = form.get(b"ttl")
         ttl = parse_unsigned(ttl_text) if ttl_text else None
         checks.require(ttl is not None or not ttl_text, TTLNotANumber, 'invalid value for "ttl"')
-        prev_exist = checks.flag(b"prevExist") if b"prevExist" in form else None
-        is_refresh = checks.flag(b"refresh")
+        # Of all causes, these two have their name without quotes.
+        prev_exist = checks.flag(b"prevExist", "prevExist") if b"prevExist" in form else None
+        is_refresh = checks.flag(b"refresh", "refresh")
         value = form.get(b"value", b"")
         checks.require(
             not (is_refresh and value), RefreshValue, "A value was provided on a refresh"
@@ -357,15 +358,17 @@ class _Checks:
         self.require(number is not None, IndexNotANumber, f'invalid value for "{name.decode()}"')
         return number or 0
 
-    def flag(self, name: bytes) -> bool:
-        """A boolean; False when absent."""
+    def flag(self, name: bytes, shown: str = "") -> bool:
+        """A boolean; False when absent. `shown` is how a fault spells the name."""
         text = self._form.get(name)
         if text is None:
             return False
         if text == b"true":
             return True
         flag = parse_bool(text)
-        self.require(flag is not None, InvalidField, f'invalid value for "{name.decode()}"')
+        if flag is None:
+            shown = shown or f'"{name.decode()}"'
+            self.require(False, InvalidField, f"invalid value for {shown}")  # noqa: FBT003
         return flag or False
 
 
