@@ -62,9 +62,9 @@ def compact(history: History | None, main: int, successor: Revision | None) -> H
     if history is None:
         return None
     if isinstance(history, int):
-        superseded = successor is not None and successor >> SUB_BITS <= main
-        gone = history >> _MAIN_SHIFT <= main and (superseded or history & 1)
-        return None if gone else history
+        # A dead key has two entries at least, its last value and the tombstone.
+        assert successor is not None
+        return None if successor >> SUB_BITS <= main else history
     count = _count_upto(history, main)
     if count and not _is_needed(history, count, main, successor):
         count += 1

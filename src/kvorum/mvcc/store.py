@@ -54,7 +54,9 @@ class Store(Keyspace):
         self.changed_revision = main_of(newest)
         self.compacted_revision = load_number(backend, COMPACTED_KEY, NEVER_COMPACTED)
         advanced = load_number(backend, REVISION_KEY, FIRST_REVISION)
-        self.revision = max(self.changed_revision, self.compacted_revision, advanced)
+        # The record or the advance that made the newest revision is never removed.
+        self.revision = max(self.changed_revision, advanced)
+        assert self.compacted_revision <= self.revision
         self._compactor = Compactor(self)
 
     def write(self) -> WriteTxn:

@@ -34,6 +34,7 @@ def test_space_follows_in_bounded_slices() -> None:
     assert record_count(backend) == 100
     assert not store.compact_slice(7)
     assert record_count(backend) >= 93
+    assert store.index.history
     assert clean_up(store) > 10
     assert record_count(backend) == 10 + 11
     assert store.range(b"", FROM_KEY, revision=91).count == 10
@@ -67,6 +68,7 @@ def test_second_compaction_during_the_first_covers_both() -> None:
     store.start_compaction(101)
     clean_up(store)
     assert record_count(backend) == 11
+    assert not store.index.history
 
 
 def test_tombstone_goes_with_the_next_compaction_above_it() -> None:

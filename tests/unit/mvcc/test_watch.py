@@ -246,6 +246,21 @@ def test_compaction_leaves_a_synced_watcher_alone(rig: Rig) -> None:
     assert sink.revisions == [6]
 
 
+def test_pause_remembers_what_was_told_and_did_not_concern_it(rig: Rig) -> None:
+    sink = Recorder()
+    watcher = rig.hub.watch(b"quiet", None, 0, sink)
+    for _ in range(4):
+        rig.tell(b"a")
+    untold = rig.write(b"quiet")
+    watcher.pause()
+    rig.hub.notify([untold])
+    rig.store.start_compaction(5)
+    watcher.resume()
+    rig.catch_up()
+    assert sink.compacted_at is None
+    assert sink.revisions == [6]
+
+
 def test_one_far_behind_does_not_hold_up_the_others(rig: Rig) -> None:
     for _ in range(20):
         rig.tell(b"a")
@@ -326,7 +341,7 @@ class HubMachine(RuleBasedStateMachine):
         return self.watched[number % len(self.watched)] if self.watched else None
 
     @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3), deletes=st.booleans())
-    def write(self, keys: list[bytes], deletes: bool) -> None:  # noqa: FBT001 - drawn
+    def write(self, keys: list[bytes], deletes: bool) -> None:
         txn = self.store.write()
         for key in keys:
             if deletes:
