@@ -51,6 +51,9 @@ heartbeat, 0.4's timings would leave four distinct timeouts and split every four
 REQUEST_SECONDS = 5.0
 """A request is given up after this and two election timeouts, as etcd does."""
 
+NEW_PEER_SECONDS = 1.0
+"""A peer just added may be silent for so long before anybody is told."""
+
 COMMIT_SECONDS = 0.1
 """How often the backend makes its buffer durable; the log covers what it has not."""
 
@@ -150,6 +153,7 @@ class Server:
         self._on_ready: Callable[[], None] | None = None
         self._on_deposed: Callable[[], None] = _nothing
         self._peers = dict(opened.peers)
+        self._peer_added_at: dict[MemberId, float] = {}
         self._peers_generation = -1
         self._pending_install: tuple[SnapshotMeta, Installer] | None = None
         self._membership_waiters: dict[int, _MembershipWaiter] = {}
@@ -256,11 +260,11 @@ class Server:
         if self._heartbeat_countdown == 0:
             self._heartbeat_countdown = TICKS_PER_HEARTBEAT
             self._expire_waiters(now)
-            heard = {peer: self._transport.last_contact(peer) for peer in self._peers}
-            self._upkeep.heartbeat(now, heard)
+            self._upkeep.heartbeat(now, self._heard())
         if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
             self._commit_at = now + COMMIT_SECONDS
-        self.wake()
+        if self._raft.has_ready() or self._proposals.has_work or self._reads.has_work:
+            self.wake()
 
     def stop(self) -> None:
         """Answers everyone who waits and makes everything durable. The files are closed."""
@@ -318,6 +322,13 @@ class Server:
         deadline = self.clock.monotonic() + REQUEST_SECONDS
         self._membership_waiters[change.id] = _MembershipWaiter(completion, deadline)
         self.wake()
+
+    def _heard(self) -> dict[MemberId, float]:
+        """When each peer was last heard; one just added is given time to open its port."""
+        return {
+            peer: max(self._transport.last_contact(peer), added_at + NEW_PEER_SECONDS)
+            for peer, added_at in self._peer_added_at.items()
+        }
 
     def _expire_waiters(self, now: float) -> None:
         self._proposals.expire(now)
@@ -416,11 +427,13 @@ class Server:
             return  # a joiner knows its peers from its seat until the log tells
         for gone in self._peers.keys() - members.keys():
             del self._peers[gone]
+            self._peer_added_at.pop(gone, None)
             self._transport.remove_peer(gone)
         for member in members.values():
             url = member.peer_urls[0]
             if member.id != self.member_id and self._peers.get(member.id) != url:
                 self._peers[member.id] = url
+                self._peer_added_at[member.id] = self.clock.monotonic()
                 self._transport.set_peer(member.id, url)
 
 

@@ -25,6 +25,9 @@ COMPACTION_SLICE = 1_000
 CATCH_UP_SLICE = 1_000
 """Revisions read between two turns for watchers that are behind."""
 
+SILENT_HEARTBEATS = 3
+"""A peer not heard for so many has missed one for certain, however the ticks fall."""
+
 AGAIN_SECONDS = 1.0
 """A proposal of the leader's own that is not applied after this is made once more."""
 
@@ -47,6 +50,7 @@ class Upkeep:
         self._schedule = schedule
         self._monitor = HeartbeatMonitor(config.name)
         self._is_leader = False
+        self._watched_at = 0.0
         self._is_background_scheduled = False
         self._again_at: dict[type[Command], float] = {}
 
@@ -80,7 +84,12 @@ class Upkeep:
             self.start_background()
 
     def _watch_peers(self, now: float, heard: dict[MemberId, float]) -> None:
-        silent_since = now - 2 * self._config.heartbeat_ms / 1000
+        heartbeat_seconds = self._config.heartbeat_ms / 1000
+        is_late = now - self._watched_at > 2 * heartbeat_seconds
+        self._watched_at = now
+        if is_late:
+            return  # it was we who were held up, and what came meanwhile is still unread
+        silent_since = now - SILENT_HEARTBEATS * heartbeat_seconds
         for member_id, last_heard in heard.items():
             if last_heard >= silent_since:
                 self._monitor.answered(member_id, now)
