@@ -35,12 +35,18 @@ OUTAGE_SECONDS = 30.0
 PROGRESS = 40
 """Writes acknowledged between two blows."""
 
-PUTTERS, SWAPPERS, CHAINS = 3, 3, 2
+PUTTERS, POSTERS, SWAPPERS, CHAINS = 2, 2, 3, 2
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CREATED, COMPARE_FAILED, SERVER_FAULT = 201, 412, 500
 
 clock = SystemClock()
 _log = logging.getLogger(__name__)
+
+
+class Node(NamedTuple):
+    key: str
+    value: str
+    modified_index: int
 
 
 class Answer(NamedTuple):
@@ -49,10 +55,9 @@ class Answer(NamedTuple):
     body: bytes
 
     @property
-    def node(self) -> tuple[str, int]:
-        """Value and modified index."""
+    def node(self) -> Node:
         node = json.loads(self.body)["node"]
-        return node["value"], node["modifiedIndex"]
+        return Node(node["key"], node["value"], node["modifiedIndex"])
 
 
 class Operation(NamedTuple):
@@ -151,6 +156,7 @@ class Traffic:
         self._urls = [member.client_url for member in members]
         self._stopping = threading.Event()
         clients = [(self._put_all, number) for number in range(PUTTERS)]
+        clients += [(self._post_all, number) for number in range(POSTERS)]
         clients += [(self._swap_all, number) for number in range(SWAPPERS)]
         self._threads = [threading.Thread(target=self._run, args=client) for client in clients]
 
@@ -197,8 +203,26 @@ class Traffic:
             started = clock.monotonic()
             answer = self._insist(caller, "PUT", key, {"value": value})
             if answer is not None:
-                self._record(started, answer.node[1], key, value)
+                self._record(started, answer.node.modified_index, key, value)
             number += 1
+
+    def _post_all(self, caller: Caller, client: int) -> None:
+        """Appends values that nobody else appends to one queue, each sent at most once."""
+        number = 0
+        while not self._stopping.is_set():
+            number += 1
+            value = f"{client}.{number}"
+            self._insist(caller, "GET", "/chains/0")
+            started = clock.monotonic()
+            try:
+                answer = caller.ask("POST", "/v2/keys/queue", {"value": value})
+            except Refused:
+                continue
+            if answer is None:
+                self.unknown.add(value)
+            else:
+                assert answer.status == CREATED, answer
+                self._record(started, answer.node.modified_index, answer.node.key, value)
 
     def _swap_all(self, caller: Caller, client: int) -> None:
         """Replaces what is there by a value with the next number, if nobody else was faster."""
@@ -210,7 +234,7 @@ class Traffic:
             found = self._insist(caller, "GET", f"{key}?quorum=true")
             if found is None:
                 return
-            previous, index = found.node
+            _, previous, index = found.node
             ended = clock.monotonic()
             read = Operation(started, ended, found.etcd_index, key, previous, None, is_write=False)
             self.history.append(read)
@@ -223,7 +247,7 @@ class Traffic:
             if answer is None:
                 self.unknown.add(value)
             elif answer.status != COMPARE_FAILED:
-                self._record(started, answer.node[1], key, value, previous)
+                self._record(started, answer.node.modified_index, key, value, previous)
 
     def _insist(
         self, caller: Caller, method: str, path: str, form: dict[str, str] | None = None
@@ -300,6 +324,8 @@ def assert_nothing_lost(cluster: ClusterProcess, traffic: Traffic) -> None:
     puts = {one.key: one.value for one in writes if one.previous is None}
     lost = {key: value for key, value in puts.items() if files.get(key) != value}
     assert not lost, f"{len(lost)} of {len(puts)} acknowledged writes are not there"
+    queue = [value for key, value in files.items() if key.startswith("/queue/")]
+    assert len(set(queue)) == len(queue), "something was appended twice"
     for number in range(CHAINS):
         key = f"/chains/{number}"
         links = [one for one in writes if one.key == key]
