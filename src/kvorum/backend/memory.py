@@ -42,8 +42,7 @@ class MemoryBackend(BufferedBackend):
             keys = self._sorted[table] = sorted(self._tables[table])
         low = bisect_left(keys, start)
         high = len(keys) if end is None else bisect_left(keys, end)
-        content = self._tables[table]
-        return iter([(key, content[key]) for key in keys[low:high]])
+        return _pairs(self._tables[table], keys, low, high)
 
     def _write(self, batch: Batch) -> None:
         assert batch is self._in_flight
@@ -102,6 +101,16 @@ class MemoryBackend(BufferedBackend):
     def close(self) -> None:
         """Flushes."""
         self.flush()
+
+
+def _pairs(
+    content: dict[bytes, bytes], keys: list[bytes], low: int, high: int
+) -> Iterator[tuple[bytes, bytes]]:
+    """Pairs of `keys[low:high]`, but those that a commit removes meanwhile."""
+    for at in range(low, high):
+        value = content.get(keys[at])
+        if value is not None:
+            yield keys[at], value
 
 
 class _MemoryView:

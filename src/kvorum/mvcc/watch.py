@@ -224,28 +224,30 @@ class WatchHub:
     def notify(self, batch: Sequence[Changes]) -> None:
         """Tells the synced watchers of the revisions just made, oldest first."""
         for changes in batch:
-            for group, matched in self._match(changes):
-                if group.synced:
-                    self._tell(list(group.synced), changes, matched)
+            if self._watcher_count:
+                for group, matched in self._match(changes):
+                    if group.synced:
+                        self._tell(list(group.synced), changes, matched)
             self._told = changes.revision
 
     def _match(self, changes: Changes) -> list[tuple[_Group, Sequence[Change]]]:
         """The groups that a revision concerns, each with its changes in order."""
+        if len(changes.changes) == 1:
+            only = changes.changes
+            return [(group, only) for group in self._groups_of(only[0].record.key)]
         matched: dict[_Group, list[Change]] = {}
-        single, stab = self._single, self._ranges.stab
         for change in changes.changes:
-            key = change.record.key
-            groups = stab(key)
-            group = single.get(key)
-            if group is not None:
-                groups.append(group)
-            for group in groups:
-                known = matched.get(group)
-                if known is None:
-                    matched[group] = [change]
-                else:
-                    known.append(change)
+            for group in self._groups_of(change.record.key):
+                matched.setdefault(group, []).append(change)
         return list(matched.items())
+
+    def _groups_of(self, key: bytes) -> list[_Group]:
+        """The groups whose range holds a key."""
+        groups = self._ranges.stab(key)
+        group = self._single.get(key)
+        if group is not None:
+            groups.append(group)
+        return groups
 
     def _tell(
         self, watchers: list[Watcher], changes: Changes, matched: Sequence[Change], sweep: int = 0
