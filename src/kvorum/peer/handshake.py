@@ -16,9 +16,7 @@ VERSION = b"1"
 STREAM_PATH = "/raft/stream"
 SNAPSHOT_PATH = "/raft/snapshot"
 
-REPLY_HEAD_BYTES_MAX = 8 * 1024
-
-_SWITCHING = b"HTTP/1.1 101 "
+SWITCHING_PROTOCOLS = 101
 
 
 class Caller(Struct, frozen=True):
@@ -40,11 +38,12 @@ def request(url: str, path: str, cluster_id: int, caller: MemberId, target: Memb
 
 def accept_head() -> bytes:
     """Status and header lines of the answer that takes the connection over."""
-    return (
-        _SWITCHING
-        + b"Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
-        + (PROTOCOL + b"\r\n")
-    )
+    return b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n" % PROTOCOL
+
+
+def refusal_head() -> bytes:
+    """Status and header lines of an answer that refuses; its body says why."""
+    return b"HTTP/1.1 412 Precondition Failed\r\nContent-Type: text/plain\r\n"
 
 
 def read_caller(headers: dict[bytes, bytes], cluster_id: int, own_id: MemberId) -> Caller:
@@ -68,34 +67,3 @@ def _number(headers: dict[bytes, bytes], name: bytes) -> int:
         return int(headers.get(name, b"0"), 16)
     except ValueError:
         return 0
-
-
-class ReplyReader:
-    """Reads the answer to `request` byte by byte as it comes.
-
-    Attributes:
-        is_accepted: the other side has taken the call.
-        refusal: what it said instead; empty while unknown.
-        rest: what followed the head of an acceptance.
-    """
-
-    def __init__(self) -> None:
-        self.is_accepted = False
-        self.refusal = ""
-        self.rest = b""
-        self._buffer = b""
-
-    def receive_data(self, data: bytes) -> None:
-        """Takes what came in."""
-        self._buffer += data
-        head, end, rest = self._buffer.partition(b"\r\n\r\n")
-        if not end:
-            if len(head) > REPLY_HEAD_BYTES_MAX:
-                self.refusal = "its answer is no answer of a member"
-        elif head.startswith(_SWITCHING):
-            self.is_accepted = True
-            self.rest = rest
-        else:
-            reason = rest.decode("utf-8", "replace").strip()
-            status = head.partition(b"\r\n")[0].decode("ascii", "replace")
-            self.refusal = reason or status

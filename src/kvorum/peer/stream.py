@@ -1,11 +1,14 @@
 """The connections this member makes: one call, and the link that keeps calling a peer.
 
 A call begins with the upgrade request; what is written behind it goes out at once or not at all. A
-link holds one call to its peer open for ever, with a pause between tries that doubles up to a
-second, and shows once a second that this member is alive.
+link holds one call to its peer open for ever, with a pause between tries that grows, and shows once
+a second that this member is alive.
 
-Rules: at most `UNSENT_BYTES_MAX` wait for the network; TCP gives a call up when nothing it sent was
-acknowledged for `DEAD_SECONDS`.
+Rules:
+    At most UNSENT_BYTES_MAX, and one batch, wait for the network.
+    TCP gives a call up when nothing it sent was acknowledged for the time given to it; a link also
+    does when the peer has not taken all of what waits for STUCK_ROUNDS signs of life.
+    A refusal, and any other reason not to get through, is logged once, not at every try.
 """
 
 import asyncio
@@ -13,12 +16,13 @@ import logging
 import socket
 from collections.abc import Callable
 from typing import cast
-from urllib.parse import urlsplit
 
 from kvorum.clock import Clock
-from kvorum.errors import RemoteProtocolError
+from kvorum.errors import RemoteProtocolError, UnavailableError
+from kvorum.net.dialer import Backoff, describe, split_address
 from kvorum.peer import handshake
 from kvorum.peer.codec import FrameKind, FrameReader, encode_messages
+from kvorum.protocol.http1client import ResponseReader
 
 _log = logging.getLogger("kvorum.peer")
 
@@ -27,55 +31,55 @@ UNSENT_BYTES_MAX = 32 << 20
 
 ALIVE_SECONDS = 1.0
 DEAD_SECONDS = 5.0
+STUCK_ROUNDS = round(DEAD_SECONDS / ALIVE_SECONDS)
 CONNECT_SECONDS = 2.0
 
-FIRST_RETRY_SECONDS = 0.05
-LAST_RETRY_SECONDS = 1.0
+SNAPSHOT_DEAD_SECONDS = 30.0
+"""A member that writes an image to a slow disk may not read for a while."""
 
 SNAPSHOT_REPLY_SECONDS = 60.0
 """How long a receiver may take to make the image its own once it is there."""
 
 
 class Call(asyncio.Protocol):
-    """A connection this member makes, from the upgrade request on."""
+    """A connection this member makes, from the upgrade request on.
 
-    def __init__(self, request: bytes) -> None:
+    Attributes:
+        accepted: resolved when the other side has taken the call, or failed with why not.
+        done: resolved with True by DONE, or with False when the connection is gone.
+    """
+
+    def __init__(self, request: bytes, dead_seconds: float = DEAD_SECONDS) -> None:
         loop = asyncio.get_running_loop()
+        self.accepted: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[bool] = loop.create_future()
         self._request = request
-        self._reply = handshake.ReplyReader()
+        self._dead_seconds = dead_seconds
+        self._reply = ResponseReader()
         self._frames = FrameReader()
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self.accepted: asyncio.Future[None] = loop.create_future()
-        self.done: asyncio.Future[bool] = loop.create_future()
-        """Resolved by DONE, or with False when the connection is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks to be let in."""
-        transport = cast("asyncio.Transport", transport)
-        self._transport = transport
-        set_socket_options(transport)
-        transport.write(self._request)
+        self._transport = cast("asyncio.Transport", transport)
+        set_socket_options(transport, self._dead_seconds)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Reads the answer, and DONE behind it."""
-        if not self._reply.is_accepted:
-            self._reply.receive_data(data)
-            if self._reply.refusal and not self.accepted.done():
-                self.accepted.set_exception(RemoteProtocolError(self._reply.refusal))
-            if not self._reply.is_accepted:
-                return
-            if not self.accepted.done():
-                self.accepted.set_result(None)
-            data = self._reply.rest
         try:
+            if not self._reply.is_complete:
+                data = self._read_reply(data)
             frames = self._frames.receive_data(data)
-        except RemoteProtocolError:
+        except RemoteProtocolError as error:
+            if not self.accepted.done():
+                self.accepted.set_exception(error)
             self.close()
-            return
-        if any(kind is FrameKind.DONE for kind, _ in frames) and not self.done.done():
-            self.done.set_result(True)
+        else:
+            if any(kind is FrameKind.DONE for kind, _ in frames) and not self.done.done():
+                self.done.set_result(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more can be said."""
@@ -94,6 +98,11 @@ class Call(asyncio.Protocol):
         """The network has caught up."""
         self._writable.set()
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the network has taken most of what was written."""
+        return self._writable.is_set()
+
     def write(self, frame: bytes) -> bool:
         """Writes a frame. False when it cannot leave: gone, or too much waits already."""
         transport = self._transport
@@ -102,11 +111,17 @@ class Call(asyncio.Protocol):
         transport.write(frame)
         return True
 
-    async def wait_writable(self) -> None:
-        """Waits until the network has taken most of what was written."""
+    async def write_in_turn(self, frame: bytes) -> None:
+        """Writes a frame, and lets others have the loop before the next.
+
+        Raises:
+            ConnectionResetError: the connection is gone.
+        """
+        await asyncio.sleep(0)
         await self._writable.wait()
         if self._transport is None:
             raise ConnectionResetError("the peer hung up")
+        self._transport.write(frame)
 
     async def wait_done(self) -> bool:
         """Waits for the other side to say DONE."""
@@ -117,6 +132,19 @@ class Call(asyncio.Protocol):
         """Hangs up at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _read_reply(self, data: bytes) -> bytes:
+        """Reads on in the answer to the upgrade; returns what belongs to the frames."""
+        reply = self._reply
+        reply.receive_data(data)
+        if not reply.is_complete:
+            return b""
+        if reply.status != handshake.SWITCHING_PROTOCOLS:
+            reason = reply.body.decode("utf-8", "replace").strip()
+            raise RemoteProtocolError(f"refused: {reason or reply.status}")
+        if not self.accepted.done():
+            self.accepted.set_result(None)
+        return reply.rest
 
 
 class Link:
@@ -129,11 +157,17 @@ class Link:
     def __init__(self, url: str, request: bytes, clock: Clock, on_lost: Callable[[], None]) -> None:
         self.url = url
         self._request = request
-        self._clock = clock
+        self._backoff = Backoff(clock.random_below)
         self._on_lost = on_lost
         self._call: Call | None = None
+        self._last_fault = ""
         self._retry = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._keep_calling())
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what is written now may arrive."""
+        return self._call is not None
 
     def write(self, frame: bytes) -> bool:
         """Writes a frame at once. False when there is no connection that takes it."""
@@ -151,66 +185,68 @@ class Link:
             self._call.close()
 
     async def _keep_calling(self) -> None:
-        pause = FIRST_RETRY_SECONDS
-        last_fault = ""
         while True:
+            self._retry.clear()
             call = Call(self._request)
             try:
                 await dial(self.url, call)
-            except (OSError, TimeoutError, RemoteProtocolError) as error:
+            except (OSError, UnavailableError, RemoteProtocolError) as error:
                 call.close()
-                fault = str(error) or type(error).__name__
-                if fault != last_fault:
-                    _log.debug("cannot reach %s: %s", self.url, fault)
-                    last_fault = fault
+                self._note_fault(error)
             else:
-                pause, last_fault = FIRST_RETRY_SECONDS, ""
-                _log.debug("connected to %s", self.url)
-                self._call = call
+                self._last_fault = ""
+                self._backoff.reset()
                 await self._stay(call)
-                self._call = None
-                self._on_lost()
-                _log.debug("lost the connection to %s", self.url)
-            await self._wait_to_retry(pause)
-            pause = min(pause * 2, LAST_RETRY_SECONDS)
+            await self._wait_to_retry()
 
     async def _stay(self, call: Call) -> None:
         """Shows once a second that this member is alive, until the connection is gone."""
+        _log.debug("connected to %s", self.url)
+        self._call = call
         alive = encode_messages([])
-        while True:
+        stuck_rounds = 0
+        while not call.done.done():
+            stuck_rounds = 0 if call.is_writable else stuck_rounds + 1
+            if stuck_rounds > STUCK_ROUNDS:
+                call.close()
             call.write(alive)
-            ended, _ = await asyncio.wait([call.done], timeout=ALIVE_SECONDS)
-            if ended:
-                return
+            await asyncio.wait([call.done], timeout=ALIVE_SECONDS)
+        self._call = None
+        _log.debug("lost the connection to %s", self.url)
+        self._on_lost()
 
-    async def _wait_to_retry(self, pause: float) -> None:
-        self._retry.clear()
-        jitter = self._clock.random_below(1000) / 1000
+    async def _wait_to_retry(self) -> None:
         try:
-            async with asyncio.timeout(pause * (1 + jitter) / 2):
+            async with asyncio.timeout(self._backoff.next_pause()):
                 await self._retry.wait()
         except TimeoutError:
             return
+
+    def _note_fault(self, error: Exception) -> None:
+        fault = describe(error)
+        if fault != self._last_fault:
+            self._last_fault = fault
+            level = logging.WARNING if isinstance(error, RemoteProtocolError) else logging.DEBUG
+            _log.log(level, "cannot reach the peer at %s: %s", self.url, fault)
 
 
 async def dial(url: str, call: Call) -> None:
     """Connects and waits until the other side has taken the call.
 
     Raises:
-        OSError: nobody answers there.
-        TimeoutError: not within `CONNECT_SECONDS`.
+        OSError: nobody answers there, or (TimeoutError) not within CONNECT_SECONDS.
+        UnavailableError: the URL is no address.
         RemoteProtocolError: it was refused; the text says why.
     """
-    parts = urlsplit(url)
+    host, port = split_address(url)
     async with asyncio.timeout(CONNECT_SECONDS):
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: call, parts.hostname or "", parts.port or 80)
+        await asyncio.get_running_loop().create_connection(lambda: call, host, port)
         await call.accepted
 
 
-def set_socket_options(transport: asyncio.BaseTransport) -> None:
+def set_socket_options(transport: asyncio.BaseTransport, dead_seconds: float) -> None:
     """Sends at once, and gives up on a peer that acknowledges nothing."""
     found = transport.get_extra_info("socket")
     if found is not None:
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_SECONDS * 1000))
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(dead_seconds * 1000))
