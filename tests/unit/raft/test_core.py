@@ -49,6 +49,16 @@ def test_a_forced_campaign_is_heard_in_spite_of_a_leader(led_group: Make) -> Non
     assert not answer.reject
 
 
+def test_who_follows_a_leader_gives_no_vote_in_its_term(new_member: Make) -> None:
+    member = new_member()
+    member.step(Message(T.APPEND, 1, 2, 4, 1, 1))
+    member.work()
+    member.step(Message(T.VOTE, 1, 3, 4, 1, 1))
+    (answer,) = member.work()
+    assert answer.reject
+    assert member.status().vote == 0
+
+
 def test_a_leader_of_old_is_told_the_term(new_member: Make) -> None:
     member = new_member(log=(5,))
     for kind in (T.APPEND, T.HEARTBEAT):

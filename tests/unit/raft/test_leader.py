@@ -167,6 +167,18 @@ def test_leadership_moves_to_voters_of_this_group_only(new_member: Make) -> None
     assert not [m for m in member.work() if m.type is T.TIMEOUT_NOW]
 
 
+def test_a_hand_over_has_a_whole_election_timeout(led_group: Make) -> None:
+    group = led_group()
+    group[1].ticks(8)
+    group.settle()
+    group[1].transfer_leadership(3)
+    group[1].ticks(9)
+    with pytest.raises(ProposalDropped, match="handed over"):
+        group[1].propose(b"x")
+    group[1].tick()
+    group[1].propose(b"x")
+
+
 def test_a_hand_over_ends_when_its_target_is_removed(led_group: Make) -> None:
     group = led_group()
     group[1].propose_conf_change(change((REMOVE, 3)))
