@@ -187,7 +187,7 @@ class Server:
         self.wake()
 
     def when_ready(self, callback: Callable[[], None]) -> None:
-        """Calls back once a leader is known, and a cluster just born is complete."""
+        """Calls back once a leader is known, and the cluster knows where this member is served."""
         self._on_ready = callback
         self.wake()
 
@@ -261,6 +261,7 @@ class Server:
             self._heartbeat_countdown = TICKS_PER_HEARTBEAT
             self._expire_waiters(now)
             self._upkeep.heartbeat(now, self._heard())
+            self._upkeep.introduce(self.member_id)
         if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
             self._commit_at = now + COMMIT_SECONDS
         if self._raft.has_ready() or self._proposals.has_work or self._reads.has_work:
@@ -356,7 +357,9 @@ class Server:
 
     def _is_ready(self) -> bool:
         is_born = bool(self.cluster.attributes.config_index) or not self.cluster.is_legacy
-        return self.leader_id != NO_MEMBER and is_born
+        if self.leader_id == NO_MEMBER or not is_born:
+            return False
+        return self._upkeep.introduce(self.member_id)
 
     def _send(self, messages: list[Message]) -> None:
         now = self.clock.monotonic()

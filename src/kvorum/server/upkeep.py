@@ -4,13 +4,16 @@ The leader alone decides that a key has expired or that history may go. It says 
 its clock in the command; every member then does the same. The slices of background work run on
 every member, between turns, so that no request waits long for them.
 
-The caller: `heartbeat` at every heartbeat interval, `leadership_changed` when it is won or lost.
+The caller: `heartbeat` and `introduce` at every heartbeat interval, `leadership_changed` when it is
+won or lost.
 """
 
 from collections.abc import Callable
 
+import msgspec
+
 from kvorum.apply.applier import Applier
-from kvorum.apply.commands import Command, Compact, SetClusterConfig
+from kvorum.apply.commands import Command, Compact, SetClusterConfig, UpdateMember
 from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.membership import ClusterConfig
@@ -29,7 +32,7 @@ SILENT_HEARTBEATS = 3
 """A peer not heard for so many has missed one for certain, however the ticks fall."""
 
 AGAIN_SECONDS = 1.0
-"""A proposal of the leader's own that is not applied after this is made once more."""
+"""A proposal of the member's own that is not applied after this is made once more."""
 
 
 class Upkeep:
@@ -69,6 +72,24 @@ class Upkeep:
             self._expire_keys(now)
             self._compact_history(now)
         self.start_background()
+
+    def introduce(self, member_id: MemberId) -> bool:
+        """Has the log tell this member's name and client URLs, if they are not what it told last.
+
+        Returns whether everybody who has read the log knows them. The first members of a 3.x
+        cluster know only each other's peer URLs, and any member may be restarted with other flags.
+        A 0.4 member keeps the name of its data: it is a key.
+        """
+        known = self._cluster.members.get(member_id)
+        if known is None:
+            return False
+        name = known.name if self._cluster.is_legacy else self._config.name
+        client_urls = self._config.advertised_client_urls
+        present = msgspec.structs.replace(known, name=name, client_urls=client_urls)
+        if present == known:
+            return True
+        self._propose_once(UpdateMember(present), self._clock.monotonic())
+        return False
 
     def start_background(self) -> None:
         """Makes sure the work that may wait goes on."""

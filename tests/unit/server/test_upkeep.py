@@ -5,7 +5,7 @@ import pytest
 from tests.unit.server.conftest import FakeClock
 
 from kvorum.apply.applier import Applier
-from kvorum.apply.commands import Command, Compact, SetClusterConfig
+from kvorum.apply.commands import Command, Compact, SetClusterConfig, UpdateMember
 from kvorum.backend.memory import MemoryBackend
 from kvorum.config import LEGACY_CONFIG
 from kvorum.membership import Attributes, Member
@@ -16,7 +16,7 @@ from kvorum.v2 import commands as v2
 
 class Desk:
     def __init__(self, retention: int = 0) -> None:
-        config = msgspec.structs.replace(
+        self.config = msgspec.structs.replace(
             LEGACY_CONFIG, name="one", auto_compaction_retention=retention
         )
         self.clock = FakeClock()
@@ -25,7 +25,7 @@ class Desk:
         self.proposed: list[Command] = []
         self.completions: list[Completion] = []
         self.scheduled = 0
-        self.upkeep = Upkeep(config, self.clock, self.applier, self._propose, self._schedule)
+        self.upkeep = Upkeep(self.config, self.clock, self.applier, self._propose, self._schedule)
 
     def _propose(self, command: Command, completion: Completion) -> None:
         self.proposed.append(command)
@@ -127,3 +127,21 @@ def test_background_work_is_scheduled_once(desk: Desk) -> None:
     desk.beat()
     desk.beat()
     assert desk.scheduled == 1
+
+
+def test_a_member_introduces_itself_until_the_log_has_told() -> None:
+    desk = Desk()
+    unnamed = Member(id=7, name="", peer_urls=("http://127.0.0.1:7001",))
+    assert not desk.upkeep.introduce(7)
+    assert desk.proposed == []
+    desk.applier.cluster.put(unnamed)
+    assert not desk.upkeep.introduce(7)
+    assert not desk.upkeep.introduce(7)
+    config = desk.config
+    present = msgspec.structs.replace(
+        unnamed, name=config.name, client_urls=config.advertised_client_urls
+    )
+    assert desk.proposed == [UpdateMember(present)]
+    desk.applier.cluster.put(present)
+    assert desk.upkeep.introduce(7)
+    assert len(desk.proposed) == 1

@@ -1,0 +1,73 @@
+"""How soon a server answers. Shown with `pytest -rP`, never asserted: machines differ."""
+
+from pathlib import Path
+
+import pytest
+
+from kvorum.clock import SystemClock
+from kvorum.config import Era
+from kvorum.testing import ClusterProcess, ServerProcess
+from kvorum.testing.polling import wait_until
+from kvorum.testing.process import find_free_ports
+
+pytestmark = pytest.mark.process
+
+clock = SystemClock()
+
+
+def show(what: str, started: float) -> None:
+    print(f"{what}: {(clock.monotonic() - started) * 1000:.0f} ms")  # noqa: T201 -- asked for
+
+
+@pytest.mark.parametrize("era", Era)
+def test_a_server_answers_after_its_first_start_and_the_next(tmp_path: Path, era: Era) -> None:
+    server = ServerProcess(tmp_path, era=era)
+    for start in ("first start", "start with data"):
+        started = clock.monotonic()
+        with server:
+            server.wait_ready()
+            show(f"{era.value}: {start} to first answer", started)
+            with server.client() as client:
+                client.put("/key", start)
+                assert client.get("/key").node.value == start
+
+
+def test_a_server_says_that_it_is_ready_when_it_is(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, era=Era.MODERN) as server:
+        server.wait_log("ready to serve client requests")
+        assert server.ask("/version") is not None
+
+
+def test_three_members_that_start_at_once_find_each_other(tmp_path: Path) -> None:
+    cluster = ClusterProcess(tmp_path, era=Era.MODERN)
+    started = clock.monotonic()
+    with cluster, cluster.client() as client:
+        show("three members, start to a leader all agree on", started)
+        client.put("/key", "value")
+        urls = [member.client_url for member in cluster.members]
+        wait_until(
+            lambda: sorted(client.list_machines()) == sorted(urls), 5, "all machines to be listed"
+        )
+
+
+def test_three_members_that_restart_at_once_find_each_other(cluster: ClusterProcess) -> None:
+    with cluster.client() as client:
+        written = client.put("/key", "value").node
+        cluster.kill()
+        started = clock.monotonic()
+        for member in cluster.members:
+            member.start()
+        cluster.wait_leader()
+        show("three members, restart to a leader all agree on", started)
+        assert client.get("/key", quorum=True).node == written
+
+
+@pytest.mark.parametrize("era", Era)
+def test_a_member_that_moved_is_listed_where_it_is(tmp_path: Path, era: Era) -> None:
+    server = ServerProcess(tmp_path, era=era)
+    with server:
+        server.wait_ready()
+    (server.client_port,) = find_free_ports(1)
+    with server, server.client() as client:
+        server.wait_ready()
+        assert client.list_machines() == [server.client_url]
