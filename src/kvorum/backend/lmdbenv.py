@@ -21,6 +21,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -163,7 +164,7 @@ class LmdbBackend(BufferedBackend):
             self._idle.wait()
             self._conclude(self._in_flight)
             if self._wants_room:
-                self._fail(self._error("map is full while an image is being read"))
+                self._fail(_cannot_write(self._path, "map is full while an image is being read"))
 
     def _finish(self, batch: Batch) -> None:
         """Posted by the commit thread once it is through with a batch."""
@@ -184,7 +185,7 @@ class LmdbBackend(BufferedBackend):
             self._wants_room = True
             self._make_room()
         elif self.failed is None:
-            self._fail(self._error(str(error)))
+            self._fail(_cannot_write(self._path, str(error)))
 
     def _make_room(self) -> None:
         """Doubles the map and tries again, unless a reader still stands on the present one."""
@@ -201,12 +202,6 @@ class LmdbBackend(BufferedBackend):
         self._open_txns -= 1
         if self._wants_room:
             self._make_room()
-
-    def _error(self, reason: str) -> StorageError:
-        return StorageError(
-            f"cannot be written: {reason}; make room or mend the disk, then start again",
-            self._path,
-        )
 
     def view(self) -> ReadView:
         """An image at the current applied index. Blocks while it flushes."""
@@ -325,28 +320,54 @@ class _LmdbInstaller:
         self._env = _Env(path, map_bytes, sync=False)
 
     def write(self, chunk: bytes) -> None:
-        """Takes one piece. Raises RemoteProtocolError for a malformed one."""
+        """Takes one piece.
+
+        Raises:
+            RemoteProtocolError: it is malformed.
+            StorageError: it cannot be written.
+        """
         triples = self._reader.feed(chunk)
-        with self._env.env.begin(write=True) as txn:
+        with _disk_of(self._path), self._env.env.begin(write=True) as txn:
             for table, group in groupby(triples, key=lambda triple: triple.table):
                 cursor = txn.cursor(self._env.tables[table])
                 cursor.putmulti([(triple.key, triple.value) for triple in group])
 
     def finish(self) -> None:
-        """Puts the image in the place of the store. Raises RemoteProtocolError if incomplete."""
+        """Puts the image in the place of the store.
+
+        Raises:
+            RemoteProtocolError: it is incomplete.
+            StorageError: it cannot be made durable.
+        """
         trailer = self._reader.check_complete()
         env = self._env.env
-        with env.begin(write=True) as txn:
-            applied = encode_applied(trailer.index, trailer.term)
-            txn.put(APPLIED_KEY, applied, db=self._env.tables[Table.META])
-        env.sync(force=True)
-        env.close()
-        self._backend._replace(self._path)
+        with _disk_of(self._path):
+            with env.begin(write=True) as txn:
+                applied = encode_applied(trailer.index, trailer.term)
+                txn.put(APPLIED_KEY, applied, db=self._env.tables[Table.META])
+            env.sync(force=True)
+            env.close()
+            self._backend._replace(self._path)
 
     def abort(self) -> None:
         """Forgets what was received."""
         self._env.env.close()
         _remove(self._path)
+
+
+@contextmanager
+def _disk_of(path: Path) -> Iterator[None]:
+    """Names the file whose disk refuses."""
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        raise _cannot_write(path, str(error)) from error
+
+
+def _cannot_write(path: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"cannot be written: {reason}; make room or mend the disk, then start again", path
+    )
 
 
 def _beside(path: Path) -> Path:

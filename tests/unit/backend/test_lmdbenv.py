@@ -111,6 +111,26 @@ def test_failed_commit_is_told_once_and_final(
     assert backend.durable_index == 0
 
 
+def test_image_that_does_not_fit_leaves_the_store_alone(tmp_path: Path, loop: Loop) -> None:
+    source = LmdbBackend.open(tmp_path / "source", loop.post)
+    fill(source, 1000, 5)
+    view = source.view()
+    image = b"".join(view.chunks(1 << 20))
+    view.close()
+    source.close()
+    backend = LmdbBackend.open(tmp_path / "db", loop.post, map_bytes=256 << 10)
+    fill(backend, 1, 1)
+    installer = backend.installer()
+    with pytest.raises(StorageError, match="cannot be written"):
+        installer.write(image)
+    installer.abort()
+    assert not (tmp_path / "db.new").exists()
+    backend.close()
+    backend = LmdbBackend.open(tmp_path / "db", loop.post)
+    assert backend.applied == (1, 1)
+    backend.close()
+
+
 def test_other_file_is_refused(tmp_path: Path, loop: Loop) -> None:
     path = tmp_path / "db"
     path.write_bytes(b"this is no database" * 1000)
