@@ -6,6 +6,7 @@ that lets answers in flight out.
 Owns: the listening socket, the `Date` line, the sweep over silent connections.
 
 Rules:
+    Clients never use up the process's file descriptors: they are refused before.
     The empty host is every interface, IPv4 and IPv6, on one port.
     close: no new connection; no new request; what is due is answered within the grace period;
     what is still open then is dropped.
@@ -14,9 +15,13 @@ The caller: `serve`, then `close` once.
 """
 
 import asyncio
+import resource
 import socket
+import sys
 import time
 from functools import partial
+
+import msgspec
 
 from kvorum.clock import Clock, SystemClock
 from kvorum.config import Address
@@ -25,6 +30,9 @@ from kvorum.protocol.http1 import Http1Connection, Settings
 
 BACKLOG = 1024
 """Connections the system completes before we accept them."""
+
+FILES_RESERVED = 256
+"""File descriptors left for everything but clients: the log, the store, peers, refusals."""
 
 DATE_SECONDS = 1.0
 SWEEP_SECONDS_MAX = 5.0
@@ -106,6 +114,9 @@ class Listener:
         self._socket = sock
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        limits = msgspec.structs.replace(
+            limits, connections_max=min(limits.connections_max, _files_max())
+        )
         self._settings = Settings(limits.body_bytes_max)
         self._connections = Connections(
             self._loop, handler, limits, partial(Http1Connection, self._settings)
@@ -163,6 +174,11 @@ class Listener:
     def _sweep(self) -> None:
         self._connections.sweep()
         self._timers["sweep"] = self._loop.call_later(self._sweep_seconds, self._sweep)
+
+
+def _files_max() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - FILES_RESERVED, 1)
 
 
 def format_date_line(seconds: int) -> bytes:

@@ -3,13 +3,14 @@
 import asyncio
 import errno
 import locale
+import resource
 import socket
 
 import pytest
 from tests.unit.net.conftest import Run, connected, listening, wait_until
 
 from kvorum.net.connection import Limits
-from kvorum.net.listener import Listener, bind, format_date_line, serve
+from kvorum.net.listener import FILES_RESERVED, Listener, bind, format_date_line, serve
 from kvorum.protocol.exchange import Exchange
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -113,6 +114,20 @@ def test_nobody_connects_before_the_start(run: Run) -> None:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(*sock.getsockname())
         sock.close()
+
+    run(main())
+
+
+def test_clients_leave_file_descriptors_to_others(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (FILES_RESERVED + 1, -1))
+
+    async def main() -> None:
+        async with listening(answer) as listener, connected(listener):
+            await wait_until(lambda: listener.connection_count == 1)
+            async with connected(listener) as second:
+                assert (await second.read_answer())[0] == 503
 
     run(main())
 
