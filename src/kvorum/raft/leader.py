@@ -121,6 +121,7 @@ def flush(raft: Raft) -> None:
                 pass
     if raft.reads.is_round_due:
         _send_heartbeats(raft, raft.reads.begin_round())
+        _confirm_reads(raft)  # nobody else to ask, if the others have just been removed
 
 
 def _send_append(raft: Raft, peer: Progress) -> bool:
@@ -274,6 +275,8 @@ def configuration_changed(raft: Raft) -> None:
     for peer in raft.tracker.peers:
         peer.is_append_owed = peer.is_append_owed or peer.match == 0
     maybe_commit(raft)
+    if raft.reads.has_pending:
+        _confirm_reads(raft)
     if raft.transferee not in raft.tracker.conf_state.voters:
         raft.transferee = NO_MEMBER
 

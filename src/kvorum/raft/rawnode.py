@@ -152,7 +152,7 @@ class RawNode:
         self._raft.tick()
 
     def step(self, message: Message) -> None:
-        """Takes a message of another member."""
+        """Takes a message of another member; it is raft's from now on, and may be passed on."""
         self._raft.step(message)
 
     def campaign(self) -> None:

@@ -151,6 +151,24 @@ def test_a_learners_answer_confirms_no_read(new_member: Make) -> None:
     assert len(member.reads) == 1
 
 
+@pytest.mark.parametrize("is_round_begun", [True, False])
+def test_a_read_is_answered_when_nobody_is_left_to_be_asked(
+    led_group: Make, is_round_begun: bool
+) -> None:
+    group = led_group(2)
+    group[1].propose_conf_change(change((REMOVE, 2)))
+    for message in group[1].work():
+        group[2].step(message)
+    assert group[1].read_index(5)
+    if is_round_begun:
+        group[1].work()
+    for message in group[2].work():
+        if message.type is T.APPEND_RESPONSE:
+            group[1].step(message)
+    group[1].work()
+    assert [(state.context, state.index) for state in group[1].reads] == [(5, 2)]
+
+
 def test_reads_without_an_answer_are_bounded(led_group: Make) -> None:
     leader = led_group()[1]
     assert all(leader.read_index(context) for context in range(READS_MAX))
