@@ -264,7 +264,8 @@ class Server:
             self._upkeep.introduce(self.member_id)
         if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
             self._commit_at = now + COMMIT_SECONDS
-        if self._raft.has_ready() or self._proposals.has_work or self._reads.has_work:
+        is_due = self._raft.has_ready() or self._proposals.has_work or self._reads.has_work
+        if is_due or self._on_ready is not None:
             self.wake()
 
     def stop(self) -> None:

@@ -28,6 +28,16 @@ def test_a_cluster_of_one_gives_its_first_user_write_index_3(
     assert results[0].node.modified_index == 3
 
 
+def test_a_member_is_ready_within_a_tick_of_its_first_entries(cluster: MemoryCluster) -> None:
+    member = cluster.add(cluster.legacy_config(1))
+    member.start()
+    ready: list[bool] = []
+    member.server.when_ready(lambda: ready.append(True))
+    cluster.settle()
+    cluster.advance(member.server.tick_seconds)
+    assert ready == [True]
+
+
 def test_nothing_is_answered_before_it_is_durable(cluster: MemoryCluster, single: Member) -> None:
     single.is_sync_held = True
     results = single.propose(v2.Set(b"/a", b"1"))
