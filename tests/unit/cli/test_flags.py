@@ -60,7 +60,7 @@ def test_reading_stops_at_two_dashes_or_a_word(line: str) -> None:
         ("-listen-client-urls http://127.0.0.1:1", False),
     ],
 )
-def test_the_flags_choose_the_era(line: str, is_legacy: bool) -> None:  # noqa: FBT001
+def test_the_flags_choose_the_era(line: str, is_legacy: bool) -> None:
     assert parse(line).is_legacy is is_legacy
 
 
@@ -74,7 +74,7 @@ def test_the_flags_choose_the_era(line: str, is_legacy: bool) -> None:  # noqa: 
         ("ETCD_LISTEN_PEER_URLS", False),
     ],
 )
-def test_without_such_flags_the_variables_choose_it(variable: str, is_legacy: bool) -> None:  # noqa: FBT001
+def test_without_such_flags_the_variables_choose_it(variable: str, is_legacy: bool) -> None:
     assert parse("-name m", **{variable: "1"}).is_legacy is is_legacy
 
 
@@ -108,7 +108,7 @@ def test_the_eras_do_not_mix() -> None:
 def test_a_line_that_cannot_be_read_is_refused_in_its_era(
     line: str,
     text: str,
-    is_legacy: bool,  # noqa: FBT001
+    is_legacy: bool,
 ) -> None:
     error = refusal(line)
     assert (str(error), error.is_legacy) == (text, is_legacy)
@@ -127,7 +127,7 @@ def test_a_line_that_cannot_be_read_is_refused_in_its_era(
         ("--version=false", "run", False),
     ],
 )
-def test_version_and_help_come_before_a_server(line: str, action: str, is_legacy: bool) -> None:  # noqa: FBT001
+def test_version_and_help_come_before_a_server(line: str, action: str, is_legacy: bool) -> None:
     read = parse(line)
     assert (read.action, read.is_legacy) == (action, is_legacy)
 

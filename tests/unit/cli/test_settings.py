@@ -278,7 +278,7 @@ def shown_default(flag: Flag, *, is_legacy: bool) -> str:
 
 
 @pytest.mark.parametrize("is_legacy", [False, True])
-def test_giving_every_default_that_is_shown_changes_nothing(is_legacy: bool) -> None:  # noqa: FBT001
+def test_giving_every_default_that_is_shown_changes_nothing(is_legacy: bool) -> None:
     base = "-name default -data-dir d" + (" -v=false" if is_legacy else "")
     line = base
     for flag in FLAGS:
