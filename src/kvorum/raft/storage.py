@@ -53,9 +53,14 @@ def fitting(entries: Sequence[Entry], bytes_max: int) -> int:
 
 
 class MemoryStorage:
-    """A log in memory."""
+    """A log in memory.
+
+    Attributes:
+        data_bytes: the data of all entries held.
+    """
 
     def __init__(self) -> None:
+        self.data_bytes = 0
         self._hard_state = HardState()
         self._snapshot = SnapshotMeta()
         self._offset: Index = 0
@@ -100,7 +105,10 @@ class MemoryStorage:
             return
         start = entries[0].index - self._offset - 1
         assert 0 <= start <= len(self._entries), "entries must join the log"
+        if start < len(self._entries):
+            self.data_bytes -= _data_bytes(self._entries[start:])
         self._entries[start:] = entries
+        self.data_bytes += _data_bytes(entries)
 
     def set_hard_state(self, hard_state: HardState) -> None:
         """Takes the hard state of a Ready."""
@@ -116,6 +124,7 @@ class MemoryStorage:
         self._snapshot = meta
         self._offset, self._offset_term = meta.index, meta.term
         self._entries = []
+        self.data_bytes = 0
 
     def compact(self, index: Index) -> None:
         """Drops the entries up to and including `index`; a snapshot meta must reach so far."""
@@ -123,5 +132,10 @@ class MemoryStorage:
             return
         assert index <= self._snapshot.index, "only what a snapshot covers may go"
         term = self.term(index)
+        self.data_bytes -= _data_bytes(self._entries[: index - self._offset])
         del self._entries[: index - self._offset]
         self._offset, self._offset_term = index, term
+
+
+def _data_bytes(entries: Sequence[Entry]) -> int:
+    return sum(len(entry.data) for entry in entries)

@@ -63,3 +63,15 @@ def test_a_received_snapshot_replaces_the_log() -> None:
     assert storage.initial_state()[1] == ConfState(voters=(1,))
     with pytest.raises(AssertionError):
         storage.set_snapshot_meta(SnapshotMeta(8, 4))
+
+
+def test_the_size_of_the_data_is_kept() -> None:
+    storage = storage_with(1, 1, 1, 1)
+    assert storage.data_bytes == 8
+    storage.append([Entry(2, 3, data=b"xyz")])
+    assert storage.data_bytes == 7
+    storage.set_snapshot_meta(SnapshotMeta(2, 1))
+    storage.compact(2)
+    assert storage.data_bytes == 3
+    storage.apply_snapshot(SnapshotMeta(9, 3))
+    assert storage.data_bytes == 0

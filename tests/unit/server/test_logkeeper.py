@@ -6,6 +6,7 @@ from kvorum.backend.memory import MemoryBackend
 from kvorum.membership import Cluster
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import Entry, HardState
+from kvorum.server import logkeeper
 from kvorum.server.logkeeper import LogKeeper
 from kvorum.wal.memory import MemoryLogFiles, StepSyncer
 from kvorum.wal.wal import Wal
@@ -28,9 +29,10 @@ class Desk:
         self.cluster = Cluster(self.backend)
         self.keeper = LogKeeper("one", self.storage, self.wal, self.backend, SNAPSHOT_COUNT)
 
-    def apply_to(self, index: int) -> None:
+    def apply_to(self, index: int, entry_bytes: int = 40) -> None:
         entries = [
-            Entry(1, i, data=b"x" * 40) for i in range(self.storage.last_index() + 1, index + 1)
+            Entry(1, i, data=b"x" * entry_bytes)
+            for i in range(self.storage.last_index() + 1, index + 1)
         ]
         for entry in entries:
             self.storage.append([entry])
@@ -62,6 +64,17 @@ def test_a_long_log_is_cut_behind_the_applied_index(
     desk.apply_to(SNAPSHOT_COUNT * 3 + 50)
     desk.keeper.keep(desk.cluster)
     assert len(caplog.messages) == 1
+
+
+def test_few_large_entries_are_cut_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logkeeper, "CATCH_UP_BYTES", 10_000)
+    monkeypatch.setattr(logkeeper, "LOG_BYTES_MAX", 20_000)
+    desk.apply_to(20, entry_bytes=1_000)
+    desk.keeper.keep(desk.cluster)
+    assert desk.storage.first_index() == 1
+    desk.apply_to(21, entry_bytes=1_000)
+    desk.keeper.keep(desk.cluster)
+    assert (desk.storage.first_index(), desk.storage.data_bytes) == (12, 10_000)
 
 
 def test_segments_go_only_when_the_backend_is_durable(desk: Desk) -> None:
