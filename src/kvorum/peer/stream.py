@@ -6,8 +6,8 @@ a second that this member is alive.
 
 Rules:
     At most UNSENT_BYTES_MAX, and one batch, wait for the network.
-    TCP gives a call up when nothing it sent was acknowledged for the time given to it; a link also
-    does when the peer has not taken all of what waits for STUCK_ROUNDS signs of life.
+    TCP gives a call up when nothing it sent was acknowledged, or its peer's window was shut, for
+    the time given to it.
     A refusal, and any other reason not to get through, is logged once, not at every try.
 """
 
@@ -31,7 +31,6 @@ UNSENT_BYTES_MAX = 32 << 20
 
 ALIVE_SECONDS = 1.0
 DEAD_SECONDS = 5.0
-STUCK_ROUNDS = round(DEAD_SECONDS / ALIVE_SECONDS)
 CONNECT_SECONDS = 2.0
 
 SNAPSHOT_DEAD_SECONDS = 30.0
@@ -97,11 +96,6 @@ class Call(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The network has caught up."""
         self._writable.set()
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether the network has taken most of what was written."""
-        return self._writable.is_set()
 
     def write(self, frame: bytes) -> bool:
         """Writes a frame. False when it cannot leave: gone, or too much waits already."""
@@ -204,11 +198,7 @@ class Link:
         _log.debug("connected to %s", self.url)
         self._call = call
         alive = encode_messages([])
-        stuck_rounds = 0
         while not call.done.done():
-            stuck_rounds = 0 if call.is_writable else stuck_rounds + 1
-            if stuck_rounds > STUCK_ROUNDS:
-                call.close()
             call.write(alive)
             await asyncio.wait([call.done], timeout=ALIVE_SECONDS)
         self._call = None

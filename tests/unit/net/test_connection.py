@@ -188,10 +188,11 @@ def test_client_that_waits_for_us_is_not_silent(run: Run) -> None:
         async with (
             listening(waiting.append, limits) as listener,
             connected(listener) as patient,
-            connected(listener) as silent,
         ):
             patient.send(GET)
-            await silent.read_to_end()
+            for _ in range(4):
+                async with connected(listener) as silent:
+                    await silent.read_to_end()
             await wait_until(lambda: listener.connection_count == 1)
             waiting[0].respond(OK, b"at last")
             assert await patient.read_answer() == (200, b"at last")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from typing import Self
 
 import pytest
@@ -136,21 +137,16 @@ def test_link_shows_that_it_is_alive(run: Run, monkeypatch: pytest.MonkeyPatch) 
     run(main())
 
 
-def test_link_gives_up_on_a_peer_that_takes_nothing(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "ALIVE_SECONDS", 0.005)
-
+def test_dead_peer_is_given_up_by_tcp(run: Run) -> None:
     async def main() -> None:
-        lost: list[bool] = []
         async with OtherSide(ACCEPTED) as other:
-            link = Link(other.url, REQUEST, SystemClock(), lambda: lost.append(True))
-            await wait_until(lambda: link.is_up)
-            other.writers[0].transport.pause_reading()  # type: ignore[attr-defined]
-            while not lost:
-                link.write(b"x" * 65536)
-                await asyncio.sleep(0)
-            link.close()
+            call = Call(REQUEST, dead_seconds=7)
+            await dial(other.url, call)
+            assert call._transport is not None
+            sock = call._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            call.close()
 
     run(main())
 

@@ -231,6 +231,11 @@ def test_head_limit_does_not_count_what_came_before(wire: Wire) -> None:
     assert len(exchanges) == HEAD_BYTES_MAX // len(GET) + 2
 
 
+def test_limits_are_per_request(wire: Wire) -> None:
+    for _ in range(2 * HEAD_BYTES_MAX // len(PUT)):
+        assert wire.statuses(PUT[:-1], PUT[-1:]) == [200]
+
+
 def test_one_byte_chunks_are_within_the_framing_limit(wire: Wire) -> None:
     head = b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"1\r\nx\r\n" * BODY_BYTES_MAX + b"0\r\n\r\n"
@@ -320,6 +325,7 @@ def test_nothing_is_read_behind_the_last_request(wire: Wire) -> None:
     last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     assert wire.statuses(last + GET) == [200]
     assert wire.core.should_close
+    assert wire.core.is_refused, "it may still be sending"
 
 
 def test_answer_that_closes_abandons_those_behind(wire: Wire) -> None:
