@@ -167,7 +167,9 @@ class Http1Connection:
         abandoned = list(self._queue)
         self._queue.clear()
         self._out.clear()
-        self._parser = None  # it holds our methods: a cycle
+        # Both hold methods of ours or the shell's: cycles.
+        self._parser = None
+        self._on_output = _ignore
         for exchange in abandoned:
             exchange.abandon()
 
@@ -434,6 +436,10 @@ class Http1Connection:
         if not self._is_signalled:
             self._is_signalled = True
             self._on_output()
+
+
+def _ignore() -> None:
+    """Nobody is there to send to."""
 
 
 def _read_target(method: str, target: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Connections over real sockets: order, limits, silence, pressure and ends."""
 
 import asyncio
+import gc
 import logging
 import socket
 from contextlib import suppress
@@ -9,9 +10,9 @@ import pytest
 from tests.unit.net.conftest import Client, Run, connected, listening, wait_until
 
 from kvorum.net import connection as connection_module
-from kvorum.net.connection import Limits
+from kvorum.net.connection import Connection, Limits
 from kvorum.protocol.exchange import Exchange
-from kvorum.protocol.http1 import UNANSWERED_MAX
+from kvorum.protocol.http1 import UNANSWERED_MAX, Http1Connection
 
 OK = b"HTTP/1.1 200 OK\r\n"
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -318,6 +319,28 @@ def test_handler_that_fails_costs_one_answer(run: Run, caplog: pytest.LogCapture
 
     run(main())
     assert "a bug: no answer to GET b'/a'" in caplog.text
+
+
+def test_closed_connection_leaves_nothing_to_the_garbage_collector(run: Run) -> None:
+    def alive() -> int:
+        return sum(type(one) in (Connection, Http1Connection) for one in gc.get_objects())
+
+    async def main() -> None:
+        async with listening(echo) as listener:
+            before = alive()
+            for _ in range(5):
+                async with connected(listener) as client:
+                    client.send(GET)
+                    await client.read_answer()
+                await wait_until(lambda: listener.connection_count == 0)
+            assert alive() <= before + 1
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 class Other(asyncio.Protocol):
