@@ -131,7 +131,11 @@ class Connections:
     def _flush(self) -> None:
         answered, self._answered = self._answered, []
         for connection in answered:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:
+                _log.exception("a bug: a connection is dropped")
+                connection.abort()
 
 
 class Connection(asyncio.Protocol):

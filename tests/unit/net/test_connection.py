@@ -87,6 +87,28 @@ def test_what_a_turn_answers_leaves_in_one_write(run: Run, monkeypatch: pytest.M
     run(main())
 
 
+def test_connection_that_is_cut_off_in_its_turn_costs_no_other_its_answer(run: Run) -> None:
+    async def main() -> None:
+        waiting: list[Exchange] = []
+        async with (
+            listening(waiting.append) as listener,
+            connected(listener) as cut_off,
+            connected(listener) as other,
+        ):
+            cut_off.send(GET)
+            await wait_until(lambda: len(waiting) == 1)
+            other.send(GET)
+            await wait_until(lambda: len(waiting) == 2)
+            for exchange in waiting:
+                exchange.respond(OK, b"x")
+            for connection in list(listener._connections._open):
+                if connection._core.remote == waiting[0].remote:
+                    connection.abort()
+            assert await other.read_answer() == (200, b"x")
+
+    run(main())
+
+
 def test_garbage_is_refused_and_hung_up_on(run: Run) -> None:
     async def main() -> None:
         async with listening(echo) as listener, connected(listener) as client:
@@ -377,3 +399,35 @@ def test_upgraded_connection_is_the_other_protocols(run: Run) -> None:
             other.transport.close()
 
     run(main())
+
+
+def test_protocol_that_fails_to_take_over_costs_no_other_its_answer(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raise ValueError(transport)
+
+    async def main() -> None:
+        waiting: list[Exchange] = []
+
+        def handle(exchange: Exchange) -> None:
+            if not exchange.can_upgrade:
+                waiting.append(exchange)
+                return
+            exchange.upgrade(b"HTTP/1.1 101 Switching Protocols\r\n", Failing())
+            waiting[0].respond(OK, b"x")
+
+        async with (
+            listening(handle) as listener,
+            connected(listener) as failing,
+            connected(listener) as other,
+        ):
+            other.send(GET)
+            await wait_until(lambda: waiting)
+            failing.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+            assert await other.read_answer() == (200, b"x")
+            await wait_until(lambda: listener.connection_count == 1)
+
+    run(main())
+    assert "a bug: a connection is dropped" in caplog.text
