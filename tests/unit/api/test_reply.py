@@ -83,4 +83,6 @@ def test_head_has_a_length_in_the_modern_era_only() -> None:
 
 
 def test_status_lines_name_their_status() -> None:
-    assert all(line.startswith(b"HTTP/1.1 %d " % status) for status, line in STATUS_LINES.items())
+    for status, line in STATUS_LINES.items():
+        assert line.startswith(b"HTTP/1.1 %d " % status)
+        assert line.partition(b"\r\n")[1:] == (b"\r\n", b"")

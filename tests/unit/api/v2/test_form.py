@@ -61,6 +61,8 @@ def test_number_of_parameters_is_bounded() -> None:
     form, fault = parse(data)
     assert len(form) == PARAMETERS_MAX
     assert fault == f"more than {PARAMETERS_MAX} parameters"
+    _, fault = parse(data.rpartition(b"&")[0])
+    assert fault == ""
 
 
 @settings(deadline=None, max_examples=300)
