@@ -33,10 +33,14 @@ class ExpiryQueue:
         else:
             del self._expirations[key]
 
-    def due(self, now_ns: int) -> list[bytes]:
-        """Keys with an expiration of at most `now_ns`; they stay until deleted or rewritten."""
-        count = self._order.bisect_left((now_ns + 1, b""))
-        return [key for _, key in self._order[:count]]
+    def due(self, now_ns: int, keys_max: int) -> list[bytes]:
+        """The keys due at `now_ns`, the first `keys_max`; they stay until deleted or rewritten."""
+        keys = []
+        for at, key in self._order.islice(0, keys_max):
+            if at > now_ns:
+                break
+            keys.append(key)
+        return keys
 
     def next_due(self) -> int | None:
         """The earliest expiration, None when nothing expires."""

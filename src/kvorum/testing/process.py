@@ -292,6 +292,7 @@ class ClusterProcess:
     """Servers of one cluster, each a process of its own.
 
     Attributes:
+        era: whether they are started the 0.4 or the 3.x way.
         members: all of them, running or not.
     """
 
@@ -305,13 +306,11 @@ class ClusterProcess:
         program: Sequence[str] = OUR_PROGRAM,
     ) -> None:
         """Starts nothing yet; the arguments are those of `ServerProcess`."""
+        self.era = era
         self.members = [
-            ServerProcess(
-                directory, name=f"machine{number}", era=era, arguments=arguments, program=program
-            )
+            self.make_member(number, directory, arguments=arguments, program=program)
             for number in range(1, size + 1)
         ]
-        self._era = era
         for member in self.members:
             member.add_arguments(self._cluster_flags(member))
 
@@ -326,6 +325,15 @@ class ClusterProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    def make_member(
+        self, number: int, directory: Path, *, arguments: Sequence[str], program: Sequence[str]
+    ) -> ServerProcess:
+        """Makes a member, counted from 1; a subclass may place it elsewhere."""
+        name = f"machine{number}"
+        return ServerProcess(
+            directory, name=name, era=self.era, arguments=arguments, program=program
+        )
+
     @property
     def running(self) -> list[ServerProcess]:
         """The members whose process is there."""
@@ -338,7 +346,7 @@ class ClusterProcess:
         """
         for member in self.members:
             member.start()
-            if self._era is Era.LEGACY:
+            if self.era is Era.LEGACY:
                 member.wait_ready()
         for member in self.members:
             member.wait_ready()
@@ -377,7 +385,7 @@ class ClusterProcess:
         return Client([member.client_url for member in self.members])
 
     def _cluster_flags(self, member: ServerProcess) -> list[str]:
-        if self._era is Era.MODERN:
+        if self.era is Era.MODERN:
             everybody = ",".join(f"{one.name}={one.peer_url}" for one in self.members)
             return ["--initial-cluster", everybody]
         if member is self.members[0]:

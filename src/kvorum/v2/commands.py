@@ -15,6 +15,10 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+EXPIRED_KEYS_MAX = 2_000
+"""What one `Expire` removes, so that no entry holds up the loop for long; the leader proposes the
+next while something is due. It travels in the command: members of two versions must agree on it."""
+
 
 class Set(Struct, array_like=True, gc=False, tag=1):
     """Puts a file or an empty directory at `key`, in place of a file or of nothing."""
@@ -79,9 +83,10 @@ class CompareAndDelete(Struct, array_like=True, gc=False, tag=6):
 
 
 class Expire(Struct, array_like=True, gc=False, tag=7):
-    """Removes what was due at the leader's time `now_ns`."""
+    """Removes what was due at the leader's time `now_ns`, the oldest `keys_max` of it."""
 
     now_ns: int
+    keys_max: int = EXPIRED_KEYS_MAX
 
 
 KeyCommand: TypeAlias = Set | Create | Update | CompareAndSwap | Delete | CompareAndDelete

@@ -46,10 +46,6 @@ from kvorum.v2.commands import (
 from kvorum.v2.node import Action, Event, Node, event_of, node_of
 from kvorum.v2.stats import StoreStats, Tally
 
-EXPIRED_KEYS_MAX = 2_000
-"""Keys that one `Expire` removes at most, so that one entry never holds up the loop for long. The
-leader proposes the next while something is due."""
-
 _GET, _SET, _CREATE, _UPDATE = Action.GET, Action.SET, Action.CREATE, Action.UPDATE
 _COMPARE_AND_SWAP, _DELETE = Action.COMPARE_AND_SWAP, Action.DELETE
 _COMPARE_AND_DELETE, _EXPIRE = Action.COMPARE_AND_DELETE, Action.EXPIRE
@@ -363,7 +359,7 @@ class Tree:
 
     def _expire(self, command: Expire) -> None:
         """Removes what is due, each node in a revision of its own, oldest expiration first."""
-        for key in self._store.expiring.due(command.now_ns)[:EXPIRED_KEYS_MAX]:
+        for key in self._store.expiring.due(command.now_ns, command.keys_max):
             record = self._store.get(key)
             # Gone with a directory that expired before it.
             if record is not None:

@@ -18,13 +18,14 @@ def test_queue_matches_a_dictionary(steps: list[tuple[bytes, int]], now: int) ->
         model[key] = expiration
         live = {key: at for key, at in model.items() if at}
         due = sorted((at, key) for key, at in live.items() if at <= now)
-        assert queue.due(now) == [key for _, key in due]
+        assert queue.due(now, 1000) == [key for _, key in due]
         assert queue.next_due() == (min(live.values()) if live else None)
         assert len(queue) == len(live)
 
 
 def test_due_is_by_time_then_key_and_changes_nothing() -> None:
     queue = ExpiryQueue({b"b": 5, b"a": 5, b"z": 3, b"later": 6})
-    assert queue.due(5) == [b"z", b"a", b"b"]
-    assert queue.due(5) == [b"z", b"a", b"b"]
-    assert queue.due(2) == []
+    assert queue.due(5, 1000) == [b"z", b"a", b"b"]
+    assert queue.due(5, 1000) == [b"z", b"a", b"b"]
+    assert queue.due(5, 2) == [b"z", b"a"]
+    assert queue.due(2, 1000) == []

@@ -227,7 +227,7 @@ class StoreMachine(RuleBasedStateMachine):
     def expirations_are_those_of_live_keys(self) -> None:
         live = self.model.states[-1]
         expected = sorted((value.expiration, key) for key, value in live.items())
-        assert self.store.expiring.due(9) == [key for at, key in expected if at]
+        assert self.store.expiring.due(9, 1000) == [key for at, key in expected if at]
 
 
 TestStoreMachine = StoreMachine.TestCase

@@ -135,11 +135,11 @@ def test_expirations_follow_the_current_record(store: Store) -> None:
     txn.put(b"b", b"", expiration=40)
     txn.put(b"c", b"", expiration=30)
     txn.end()
-    assert store.expiring.due(60) == [b"c", b"b", b"a"]
+    assert store.expiring.due(60, 1000) == [b"c", b"b", b"a"]
     txn = store.write()
     txn.put(b"a", b"", expiration=20)
     txn.put(b"b", b"")
     txn.delete(b"c")
     txn.end()
-    assert store.expiring.due(60) == [b"a"]
+    assert store.expiring.due(60, 1000) == [b"a"]
     assert store.expiring.next_due() == 20

@@ -6,6 +6,7 @@ import pytest
 from kvorum.errors import RequestError
 from kvorum.mvcc.store import Store
 from kvorum.v2.commands import (
+    EXPIRED_KEYS_MAX,
     Command,
     CompareAndDelete,
     CompareAndSwap,
@@ -16,7 +17,7 @@ from kvorum.v2.commands import (
     Update,
 )
 from kvorum.v2.node import ACTION_NAMES, Event, Node
-from kvorum.v2.tree import EXPIRED_KEYS_MAX, Tree
+from kvorum.v2.tree import Tree
 
 Outcome = Event | RequestError | None
 
