@@ -8,6 +8,7 @@ The caller: `heartbeat` and `introduce` at every heartbeat interval, `leadership
 won or lost.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -29,7 +30,8 @@ CATCH_UP_SLICE = 1_000
 """Revisions read between two turns for watchers that are behind."""
 
 SILENT_HEARTBEATS = 3
-"""A peer not heard for so many has missed one for certain, however the ticks fall."""
+"""A peer not heard for so many has missed one for certain, however the ticks fall. They are counted
+as they really went out: a leader that is held up must not blame the others."""
 
 AGAIN_SECONDS = 1.0
 """A proposal of the member's own that is not applied after this is made once more."""
@@ -53,7 +55,7 @@ class Upkeep:
         self._schedule = schedule
         self._monitor = HeartbeatMonitor(config.name)
         self._is_leader = False
-        self._watched_at = 0.0
+        self._heartbeats: deque[float] = deque(maxlen=SILENT_HEARTBEATS)
         self._is_background_scheduled = False
         self._again_at: dict[type[Command], float] = {}
 
@@ -62,6 +64,7 @@ class Upkeep:
         self._is_leader = is_leader
         self._again_at.clear()
         self._monitor.reset()
+        self._heartbeats.clear()
         if is_leader and self._cluster.is_legacy and not self._cluster.attributes.config_index:
             self._propose_once(SetClusterConfig(ClusterConfig()), self._clock.monotonic())
 
@@ -105,12 +108,9 @@ class Upkeep:
             self.start_background()
 
     def _watch_peers(self, now: float, heard: dict[MemberId, float]) -> None:
-        heartbeat_seconds = self._config.heartbeat_ms / 1000
-        is_late = now - self._watched_at > 2 * heartbeat_seconds
-        self._watched_at = now
-        if is_late:
-            return  # it was we who were held up, and what came meanwhile is still unread
-        silent_since = now - SILENT_HEARTBEATS * heartbeat_seconds
+        sent = self._heartbeats
+        silent_since = sent[0] if len(sent) == SILENT_HEARTBEATS else 0.0
+        sent.append(now)
         for member_id, last_heard in heard.items():
             if last_heard >= silent_since:
                 self._monitor.answered(member_id, now)

@@ -10,7 +10,7 @@ from kvorum.backend.memory import MemoryBackend
 from kvorum.config import LEGACY_CONFIG
 from kvorum.membership import Attributes, Member
 from kvorum.server.proposals import Completion
-from kvorum.server.upkeep import AGAIN_SECONDS, Upkeep
+from kvorum.server.upkeep import AGAIN_SECONDS, SILENT_HEARTBEATS, Upkeep
 from kvorum.v2 import commands as v2
 
 
@@ -104,10 +104,12 @@ def test_silent_peers_are_told(desk: Desk, caplog: pytest.LogCaptureFixture) -> 
     desk.applier.cluster.put(Member(2, "two", ("http://127.0.0.1:7002",)))
     desk.upkeep.leadership_changed(True)
     desk.beat()
-    now = desk.clock.now
-    desk.upkeep.heartbeat(now, {2: now - 0.14})
+    first = desk.clock.now
+    for _ in range(SILENT_HEARTBEATS - 1):
+        desk.beat()
+    desk.upkeep.heartbeat(desk.clock.now, {2: first})
     assert caplog.records == []
-    desk.upkeep.heartbeat(now, {2: now - 0.16})
+    desk.upkeep.heartbeat(desk.clock.now, {2: first})
     assert 'peer="two" missed=1' in caplog.records[0].getMessage()
 
 
@@ -117,10 +119,24 @@ def test_a_leader_that_was_held_up_blames_nobody(
     caplog.set_level("INFO", "kvorum.server")
     desk.applier.cluster.put(Member(2, "two", ("http://127.0.0.1:7002",)))
     desk.upkeep.leadership_changed(True)
-    desk.beat()
-    now = desk.clock.now + 5
-    desk.upkeep.heartbeat(now, {2: now - 5})
+    for _ in range(SILENT_HEARTBEATS):
+        desk.beat()
+    last_heard = desk.clock.now
+    desk.clock.now += 5
+    desk.upkeep.heartbeat(desk.clock.now, {2: last_heard})
     assert caplog.records == []
+
+
+def test_a_leader_that_is_always_late_sees_silence_all_the_same(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    desk.applier.cluster.put(Member(2, "two", ("http://127.0.0.1:7002",)))
+    desk.upkeep.leadership_changed(True)
+    for _ in range(2 * SILENT_HEARTBEATS):
+        desk.clock.now += 1
+        desk.upkeep.heartbeat(desk.clock.now, {2: 999.0})
+    assert 'peer="two" missed=1' in caplog.records[0].getMessage()
 
 
 def test_background_work_is_scheduled_once(desk: Desk) -> None:
