@@ -10,6 +10,7 @@ import pytest
 
 from kvorum.config import Era
 from kvorum.testing import ClusterProcess, ServerProcess
+from kvorum.testing.polling import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -50,7 +51,8 @@ def place(request: pytest.FixtureRequest) -> str:
 
 
 def test_python_etcd_finds_the_machines(members: ClusterProcess, client: etcd.Client) -> None:
-    assert sorted(client.machines) == sorted(member.client_url for member in members.members)
+    urls = sorted(member.client_url for member in members.members)
+    wait_until(lambda: sorted(client.machines) == urls, WAIT_SECONDS, "all machines to be listed")
 
 
 @modern_only
