@@ -21,7 +21,7 @@ WRITTEN: list[tuple[Command, list[object]]] = [
     (CompareAndSwap(b"/a", b"1", b"0", 7, 9, True), [4, b"/a", b"1", b"0", 7, 9, True]),
     (Delete(b"/a", True, True), [5, b"/a", True, True]),
     (CompareAndDelete(b"/a", b"0", 7), [6, b"/a", b"0", 7]),
-    (Expire(9), [7, 9]),
+    (Expire(9), [7, 9, 2000]),
 ]
 
 
