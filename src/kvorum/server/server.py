@@ -435,9 +435,12 @@ class Server:
             self._transport.remove_peer(gone)
         for member in members.values():
             url = member.peer_urls[0]
-            if member.id != self.member_id and self._peers.get(member.id) != url:
+            if member.id == self.member_id:
+                continue
+            # Those a joiner was told of with its seat are connected already, and counted from here.
+            self._peer_added_at.setdefault(member.id, self.clock.monotonic())
+            if self._peers.get(member.id) != url:
                 self._peers[member.id] = url
-                self._peer_added_at[member.id] = self.clock.monotonic()
                 self._transport.set_peer(member.id, url)
 
 

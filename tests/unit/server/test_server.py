@@ -229,3 +229,13 @@ def test_stop_answers_everyone_who_waits(cluster: MemoryCluster, single: Member)
     single.server.stop()
     assert isinstance(results[0], UnavailableError)
     assert isinstance(more[0], UnavailableError)
+
+
+def test_a_new_leader_misses_the_one_it_joined_through(
+    cluster: MemoryCluster, three: list[Member], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    three[0].crash()
+    cluster.run_until(
+        lambda: any('peer="machine1" missed=1' in one.getMessage() for one in caplog.records)
+    )
