@@ -129,7 +129,11 @@ class RunningServer:
         def post(callback: Callable[[], object]) -> None:
             loop.call_soon_threadsafe(callback)
 
-        open_files = partial(DiskFiles, config.data_dir, post, self._disk_failed)
+        def watch(fd: int, callback: Callable[[], object]) -> Callable[[], object]:
+            loop.add_reader(fd, callback)
+            return partial(loop.remove_reader, fd)
+
+        open_files = partial(DiskFiles, config.data_dir, post, self._disk_failed, watch)
         opened = await open_member(config, self._clock, open_files, has_data=has_data)
         identity = opened.identity
         transport = Transport(identity.cluster_id, identity.member_id, config.name, self._clock)

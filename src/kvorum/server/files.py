@@ -11,6 +11,7 @@ from kvorum.backend.base import Backend
 from kvorum.backend.lmdbenv import LmdbBackend
 from kvorum.membership import Member
 from kvorum.raft.types import MemberId
+from kvorum.wal.aiosyncer import Watch
 from kvorum.wal.datadir import DataDir
 from kvorum.wal.replay import Recovered
 from kvorum.wal.wal import Wal
@@ -63,12 +64,15 @@ class Files(Protocol):
 class DiskFiles:
     """A data directory, held by this process, with its backend open.
 
-    `post` runs a callable on the owning thread; `on_failure` is called there, once, when the disk
-    has failed for good.
+    `post` runs a callable on the owning thread, `watch` whenever a descriptor can be read;
+    `on_failure` is called there, once, when the disk has failed for good.
     """
 
-    def __init__(self, data_dir: Path, post: Post, on_failure: OnFailure) -> None:
+    def __init__(
+        self, data_dir: Path, post: Post, on_failure: OnFailure, watch: Watch | None = None
+    ) -> None:
         self._post = post
+        self._watch = watch
         self._on_failure = on_failure
         self._directory = DataDir.open(data_dir)
         self.log_path = self._directory.wal_dir
@@ -79,11 +83,11 @@ class DiskFiles:
     def create_log(self, metadata: LogMetadata) -> Wal:
         """A new log; from now on a seat is held here."""
         encoded = msgspec.msgpack.encode(metadata)
-        return Wal.create(self.log_path, encoded, self._post, self._on_failure)
+        return Wal.create(self.log_path, encoded, self._post, self._on_failure, self._watch)
 
     def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
         """The log as it was left."""
-        wal, recovered = Wal.open(self.log_path, self._post, self._on_failure)
+        wal, recovered = Wal.open(self.log_path, self._post, self._on_failure, self._watch)
         return wal, recovered, decode_metadata(recovered.metadata)
 
     def close(self) -> None:

@@ -129,6 +129,11 @@ class OsLogFile:
         if is_sealed:
             self.close()
 
+    @property
+    def plain_fd(self) -> int | None:
+        """The descriptor, when `fdatasync` on it is all that `sync` would do."""
+        return self._fd if self._is_published and not self._is_sealed else None
+
     def _publish(self) -> None:
         os.fsync(self._fd)
         _temporary(self._path).rename(self._path)

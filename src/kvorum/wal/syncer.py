@@ -5,7 +5,7 @@ Rules, for every implementation:
 1. `request` never blocks. While a sync runs, later requests wait and share the next one.
 2. Files are synced in the order of their requests, each before any later one.
 3. A completion runs on the owning thread, after all that was written before its request is
-   durable; completions run in the order of the requests, one posted call for all of one sync.
+   durable; completions run in the order of the requests, in one call for all of one sync.
 4. The first error is the last thing that happens: it is reported once, and no completion whose sync
    had not ended by then is ever run. What an operating system holds after a failed sync is unknown,
    so a second try proves nothing.

@@ -28,11 +28,12 @@ from msgspec import Struct
 
 from kvorum.errors import StorageError
 from kvorum.raft.types import Entry, HardState, Index, SnapshotMeta
+from kvorum.wal.aiosyncer import Watch, best_syncer
 from kvorum.wal.record import Encoder, Head, RecordType, encoded_size
 from kvorum.wal.repair import Report, verify_files
 from kvorum.wal.replay import LogState, Recovered
 from kvorum.wal.segment import LogFile, LogFiles, OsLogFiles, segment_name
-from kvorum.wal.syncer import Callback, Post, Syncer, ThreadSyncer
+from kvorum.wal.syncer import Callback, Post, Syncer
 
 SEGMENT_BYTES = 64 << 20
 """Large enough that a new one is rare, small enough that old ones go soon; etcd has the same."""
@@ -85,16 +86,24 @@ class Wal:
         self._encoder: Encoder
 
     @classmethod
-    def create(cls, directory: Path, metadata: bytes, post: Post, on_failure: OnFailure) -> "Wal":
+    def create(
+        cls,
+        directory: Path,
+        metadata: bytes,
+        post: Post,
+        on_failure: OnFailure,
+        watch: Watch | None = None,
+    ) -> "Wal":
         """Makes a new, durable log in `directory`, which must exist.
 
         `metadata` is the caller's and comes back from `open`. `post` runs a callable on the calling
-        thread later. `on_failure` gets the error that ends the log.
+        thread later. `on_failure` gets the error that ends the log. `watch`, where there is an
+        event loop, saves the helper thread (see aiosyncer).
 
         Raises:
             StorageError: there is a log already, or it cannot be written.
         """
-        return cls.create_in(OsLogFiles(directory), metadata, ThreadSyncer(post), on_failure)
+        return cls.create_in(OsLogFiles(directory), metadata, best_syncer(post, watch), on_failure)
 
     @classmethod
     def create_in(
@@ -117,14 +126,16 @@ class Wal:
         return wal
 
     @classmethod
-    def open(cls, directory: Path, post: Post, on_failure: OnFailure) -> tuple["Wal", Recovered]:
+    def open(
+        cls, directory: Path, post: Post, on_failure: OnFailure, watch: Watch | None = None
+    ) -> tuple["Wal", Recovered]:
         """Reads the log in `directory` and goes on with it; a torn tail is cut off and logged.
 
         Raises:
             StorageError: there is no log, it is damaged (nothing is changed then), or it cannot be
                 read or written.
         """
-        return cls.open_in(OsLogFiles(directory), ThreadSyncer(post), on_failure)
+        return cls.open_in(OsLogFiles(directory), best_syncer(post, watch), on_failure)
 
     @classmethod
     def open_in(
