@@ -24,7 +24,7 @@ from kvorum.testing.polling import wait_until
 
 pytestmark = pytest.mark.process
 
-ROUNDS = int(os.environ.get("KVORUM_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("KVORUM_KILL_ROUNDS", "8"))
 
 ANSWER_SECONDS = 10.0
 """A member answers at the latest after 5.4 s (0.4) or 7 s (3.x), if only with an error."""
@@ -420,6 +420,22 @@ def test_a_wiped_member_comes_back_under_its_name(tmp_path: Path) -> None:
         with victim.client() as client:
             urls = {member.client_url for member in cluster.members}
             assert sorted(client.list_machines()) == sorted(urls)
+
+
+def test_a_member_left_far_behind_is_sent_the_whole_state(tmp_path: Path) -> None:
+    with ClusterProcess(tmp_path, arguments=["-snapshot-count", "20"]) as cluster:
+        with Traffic(cluster.members) as traffic:
+            traffic.wait_progress()
+            (victim,) = some_members(cluster, 1)
+            victim.kill()
+            for _ in range(10):
+                traffic.wait_progress()
+            bring_back([victim])
+            victim.wait_log("installed a snapshot at index")
+            traffic.wait_progress()
+            victim.restart()
+            traffic.wait_progress()
+        assert_nothing_lost(cluster, traffic)
 
 
 @pytest.mark.parametrize("era", Era)

@@ -1,6 +1,7 @@
 """Server processes for tests, tried on a stand-in and on a real etcd 3.5.1."""
 
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -70,6 +71,18 @@ def test_the_command_line_of_each_era_names_data_and_addresses(tmp_path: Path) -
         *["--listen-peer-urls", modern.peer_url],
         *["--initial-advertise-peer-urls", modern.peer_url],
     ]
+
+
+def test_a_server_may_live_at_another_address(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, host="10.77.0.1")
+    assert server.client_url == f"http://10.77.0.1:{server.client_port}"
+    assert f"10.77.0.1:{server.peer_port}" in server.command
+
+
+def test_a_port_is_not_given_to_other_test_runs_either() -> None:
+    (port,) = find_free_ports(1)
+    with socket.socket(type=socket.SOCK_DGRAM) as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
 
 
 def test_our_own_server_is_the_default_program(tmp_path: Path) -> None:
