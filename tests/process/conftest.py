@@ -1,5 +1,6 @@
 """Tests of real server processes: every log must be free of what no user may ever see."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,13 @@ def assert_logs_are_sound(directory: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _sound_logs(tmp_path: Path) -> Iterator[None]:
+def _sound_logs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    failed_before = request.session.testsfailed
     yield
     assert_logs_are_sound(tmp_path)
+    if request.session.testsfailed == failed_before:
+        # A log is made 64 MB long; all of them together would fill a small disk.
+        shutil.rmtree(tmp_path)
 
 
 @pytest.fixture

@@ -375,7 +375,7 @@ def bring_back(members: list[ServerProcess]) -> None:
 @pytest.mark.timeout(120 + 20 * ROUNDS)
 @pytest.mark.parametrize("era", Era)
 def test_members_killed_at_random_lose_nothing(tmp_path: Path, era: Era) -> None:
-    with ClusterProcess(tmp_path, era=era) as cluster:
+    with ClusterProcess(tmp_path, era=era, arguments=["-snapshot-count", "50"]) as cluster:
         with Traffic(cluster.members) as traffic:
             for _ in range(ROUNDS):
                 traffic.wait_progress()
