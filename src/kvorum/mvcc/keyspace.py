@@ -28,6 +28,11 @@ FIRST_REVISION = 1
 
 NEVER_COMPACTED = -1
 
+RECENT_MAX = 4_096
+RECENT_BYTES_MAX = 4_096
+"""Records of up to so many bytes that are kept ready: some 20 MB at the very most. A record never
+changes, so what is kept is never wrong; a key written or read again is mostly one of few."""
+
 _RECORDS = Table.RECORDS
 """Looked up once: a member of an enum costs as much as the dictionary it selects."""
 
@@ -89,6 +94,7 @@ class Keyspace:
         self.revision = FIRST_REVISION
         self.changed_revision = 0
         self.compacted_revision = NEVER_COMPACTED
+        self._recent: dict[Revision, Record] = {}
 
     @property
     def key_count(self) -> int:
@@ -186,6 +192,27 @@ class Keyspace:
 
     def load(self, revision: Revision) -> Record:
         """The record at a revision that the index names."""
+        record = self._recent.get(revision)
+        if record is None:
+            record = self._read(revision)
+            self.keep(revision, record, None)
+        return record
+
+    def keep(self, revision: Revision, record: Record, previous: Revision | None) -> None:
+        """Keeps a record ready that is likely to be read again, in the place of `previous`."""
+        recent = self._recent
+        if previous is not None:
+            recent.pop(previous, None)
+        if len(recent) >= RECENT_MAX:
+            recent.clear()
+        if len(record.value) <= RECENT_BYTES_MAX:
+            recent[revision] = record
+
+    def forget_recent(self) -> None:
+        """Another state took the place of this one."""
+        self._recent.clear()
+
+    def _read(self, revision: Revision) -> Record:
         data = self.backend.get(_RECORDS, revision.to_bytes(KEY_BYTES, "big"))
         assert data is not None, "the index names a record that is not in the backend"
         return decode(revision, data)

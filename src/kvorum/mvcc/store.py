@@ -51,6 +51,7 @@ class Store(Keyspace):
         backend = self.backend
         self.index, expirations, newest = build_index(backend.scan(Table.RECORDS, b""))
         self.expiring = ExpiryQueue(expirations)
+        self.forget_recent()
         self.changed_revision = main_of(newest)
         self.compacted_revision = load_number(backend, COMPACTED_KEY, NEVER_COMPACTED)
         advanced = load_number(backend, REVISION_KEY, FIRST_REVISION)

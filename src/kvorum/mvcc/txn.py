@@ -105,6 +105,7 @@ class WriteTxn:
         revision = Revision(main << SUB_BITS | sub)
         keyspace.backend.put(_RECORDS, revision.to_bytes(KEY_BYTES, "big"), encode(record))
         keyspace.index.put(key, revision, previous)
+        keyspace.keep(revision, record, previous)
         if expiration or (prev is not None and prev.expiration):
             keyspace.expiring.set(key, expiration)
         return self._add(record, prev)

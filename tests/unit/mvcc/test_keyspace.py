@@ -1,6 +1,8 @@
 import pytest
 
+from kvorum.backend.base import Table
 from kvorum.backend.memory import MemoryBackend
+from kvorum.mvcc import keyspace
 from kvorum.mvcc.keyspace import NEVER_COMPACTED, RangeResult
 from kvorum.mvcc.revision import pack
 from kvorum.mvcc.store import FROM_KEY, Compacted, FutureRevision, Store
@@ -94,3 +96,44 @@ def test_record_at_a_place_without_one_is_compacted(store: Store) -> None:
 
 def test_key_count_is_of_live_keys(store: Store) -> None:
     assert store.key_count == 3
+
+
+def test_records_kept_ready_are_bounded_in_number_and_size(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyspace, "RECENT_MAX", 2)
+    monkeypatch.setattr(keyspace, "RECENT_BYTES_MAX", 8)
+    backend_reads: list[bytes] = []
+    get = MemoryBackend.get
+
+    def noted(backend: MemoryBackend, table: Table, key: bytes) -> bytes | None:
+        backend_reads.append(key)
+        return get(backend, table, key)
+
+    monkeypatch.setattr(MemoryBackend, "get", noted)
+    for key, value in ((b"a", b"small"), (b"b", b"small"), (b"c", b"small"), (b"d", b"too large")):
+        txn = store.write()
+        txn.put(key, value)
+        txn.end()
+    backend_reads.clear()
+    values = [store.range(key, None).records[0].value for key in (b"c", b"c", b"d", b"d")]
+    assert values == [b"small", b"small", b"too large", b"too large"]
+    assert len(backend_reads) == 2
+
+
+def test_a_restore_forgets_what_was_kept_ready() -> None:
+    backend = MemoryBackend()
+    store = Store(backend)
+    store.restore()
+    write(store, b"a")
+    other = MemoryBackend()
+    another = Store(other)
+    another.restore()
+    txn = another.write()
+    txn.put(b"a", b"another state")
+    txn.end()
+    store.backend = other
+    store.restore()
+    record = store.get(b"a")
+    assert record is not None
+    assert record.value == b"another state"
