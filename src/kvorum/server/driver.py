@@ -39,12 +39,14 @@ class Hooks(Struct):
         soft_state: role or leader changed.
         install: a snapshot that raft accepted becomes the state.
         membership: a change of membership was applied.
+        turned: a turn is over, whatever began it.
     """
 
     send: Callable[[list[Message]], None]
     soft_state: Callable[[SoftState], None]
     install: Callable[[SnapshotMeta], None]
     membership: Callable[[MembershipApplied], None]
+    turned: Callable[[], None]
 
 
 class _Unsynced(Struct):
@@ -72,12 +74,17 @@ class Driver:
         self._proposals, self._reads = waiting
         self._hooks = hooks
         self._unsynced: deque[_Unsynced] = deque()
+        self._is_stopped = False
         self._hard_state, _ = storage.initial_state()
 
     @property
     def term(self) -> Term:
         """Raft's current term, as far as Readys have told it."""
         return self._hard_state.term
+
+    def stop(self) -> None:
+        """Does nothing more: a sync that ends from now on finds its files closed."""
+        self._is_stopped = True
 
     def turn(self) -> None:
         """Gives what has collected to raft and does all the work that comes of it."""
@@ -88,6 +95,7 @@ class Driver:
             self._reads.flush()
         while raft.has_ready():
             self._process(raft.ready())
+        self._hooks.turned()
 
     def _process(self, ready: Ready) -> None:
         if ready.snapshot is not None:
@@ -126,6 +134,8 @@ class Driver:
 
     def _synced(self, number: int) -> None:
         """The log is durable up to the Ready with this number, and what only waited for it."""
+        if self._is_stopped:
+            return
         messages: list[Message] = []
         unsynced = self._unsynced
         while unsynced and (unsynced[0].number <= number or not unsynced[0].is_write):

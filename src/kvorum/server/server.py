@@ -139,7 +139,13 @@ class Server:
             opened.wal,
             self._applier,
             (self._proposals, self._reads),
-            Hooks(self._send, self._soft_state_changed, self._install, self._membership_applied),
+            Hooks(
+                send=self._send,
+                soft_state=self._soft_state_changed,
+                install=self._install,
+                membership=self._membership_applied,
+                turned=self._turned,
+            ),
         )
         self._log_keeper = LogKeeper(
             self.name, opened.storage, opened.wal, self._backend, config.snapshot_count
@@ -264,13 +270,13 @@ class Server:
             self._upkeep.introduce(self.member_id)
         if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
             self._commit_at = now + COMMIT_SECONDS
-        is_due = self._raft.has_ready() or self._proposals.has_work or self._reads.has_work
-        if is_due or self._on_ready is not None:
+        if self._raft.has_ready() or self._proposals.has_work or self._reads.has_work:
             self.wake()
 
     def stop(self) -> None:
         """Answers everyone who waits and makes everything durable. The files are closed."""
         self._is_stopped = True
+        self._driver.stop()
         self._proposals.close()
         self._reads.close()
         self._wal.sync_now()
@@ -349,6 +355,8 @@ class Server:
         if self._is_stopped:
             return
         self._driver.turn()
+
+    def _turned(self) -> None:
         if self.config.snapshot:
             self._log_keeper.keep(self.cluster)
         self._sync_peers()

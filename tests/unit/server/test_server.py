@@ -226,9 +226,12 @@ def test_stop_answers_everyone_who_waits(cluster: MemoryCluster, single: Member)
     results = single.propose(v2.Set(b"/a", b"1"))
     cluster.settle()
     more = single.propose(v2.Set(b"/b", b"1"))
+    applied_index = single.server.applied_index
     single.server.stop()
     assert isinstance(results[0], UnavailableError)
     assert isinstance(more[0], UnavailableError)
+    cluster.settle()
+    assert single.server.applied_index == applied_index
 
 
 def test_a_new_leader_misses_the_one_it_joined_through(
