@@ -127,9 +127,10 @@ def event_of(changes: Changes) -> Event:
     if change.record.silent and len(changes.changes) > 1:
         change = next((one for one in changes.changes if not one.record.silent), change)
     record, prev = change.record, change.prev
-    if prev is None and record.action == Action.SET and record.key.endswith(b"/"):
+    if prev is None and record.action == _SET and record.key.endswith(b"/"):
         prev = _replaced_file(record.key[:-1], changes)
-    return Event(Action(record.action), node_after(record), None if prev is None else node_of(prev))
+    prev_node = None if prev is None else node_of(prev)
+    return Event(ACTIONS[record.action], node_after(record), prev_node)
 
 
 def _replaced_file(path: bytes, changes: Changes) -> Record | None:
