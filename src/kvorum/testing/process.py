@@ -372,8 +372,8 @@ class ClusterProcess:
         leaders, named = [], set()
         for member in self.running:
             answer = member.ask("/v2/stats/self")
-            if answer is None or answer[0] != OK:
-                return None
+            if answer is None or answer[0] != OK or not answer[1]:
+                return None  # etcd 3.5 gives an empty answer while it starts
             told = json.loads(answer[1])
             named.add(told["leaderInfo"]["leader"])
             if told["state"] in LEADER_STATES:
