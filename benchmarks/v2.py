@@ -91,10 +91,15 @@ QUICK = Plan(rounds=2, seconds=2)
 
 
 class Round(Struct):
-    """What one round gave; units as on top of this file."""
+    """What one round gave; units as on top of this file.
+
+    Attributes:
+        cpu_of: the CPU of each member.
+    """
 
     rate: float
     cpu: float
+    cpu_of: list[float]
     p50: float
     p99: float
     worst: float
@@ -133,9 +138,9 @@ class System:
             RoundFailed: an answer was no success, or a write was lost or made twice.
         """
         self._wrk(workload, WARM_UP_SECONDS)
-        index, cpu = self._index(), self._cpu_seconds()
+        index, before = self._index(), self._cpu_seconds()
         counted = self._wrk(workload, seconds)
-        cpu = self._cpu_seconds() - cpu
+        spent = [now - then for now, then in zip(self._cpu_seconds(), before, strict=True)]
         written = self._index() - index
         requests = counted["requests"]
         if counted["faults"]:
@@ -145,7 +150,8 @@ class System:
             raise RoundFailed(f"{workload.name}: {requests} answers, {written} writes")
         return Round(
             rate=requests / (counted["micros"] / 1e6),
-            cpu=cpu * 1e6 / requests,
+            cpu=sum(spent) * 1e6 / requests,
+            cpu_of=[seconds * 1e6 / requests for seconds in spent],
             p50=counted["p50"] / 1e3,
             p99=counted["p99"] / 1e3,
             worst=counted["worst"] / 1e3,
@@ -174,8 +180,8 @@ class System:
                 index, before = int(answer.headers["X-Etcd-Index"]), index
         return index
 
-    def _cpu_seconds(self) -> float:
-        return sum(_cpu_seconds(member.pid) for member in self.members)
+    def _cpu_seconds(self) -> list[float]:
+        return [_cpu_seconds(member.pid) for member in self.members]
 
 
 def _cpu_seconds(pid: int) -> float:
