@@ -82,7 +82,7 @@ def directory_prefix(path: bytes) -> bytes:
     return path if path == ROOT else path + b"/"
 
 
-def prefix_end(prefix: bytes) -> bytes:
+def directory_end(prefix: bytes) -> bytes:
     """The first key behind everything that begins with a directory's prefix."""
     return prefix[:-1] + b"0"
 

@@ -129,7 +129,7 @@ class Tree:
         if record is not None:
             return node_of(record)
         marker = path + b"/"
-        first = store.next_key(marker, paths.prefix_end(marker))
+        first = store.next_key(marker, paths.directory_end(marker))
         if first is None:
             return None
         record = store.get(first)
@@ -153,7 +153,7 @@ class Tree:
         """The nodes of a directory that listings show, found without reading what is below them."""
         store = self._store
         prefix = paths.directory_prefix(path)
-        end = paths.prefix_end(prefix)
+        end = paths.directory_end(prefix)
         children: list[Node] = []
         key = store.next_key(prefix + b"\0", end)
         while key is not None:
@@ -174,7 +174,7 @@ class Tree:
 
     def _is_directory(self, path: bytes) -> bool:
         marker = path + b"/"
-        return self._store.next_key(marker, paths.prefix_end(marker)) is not None
+        return self._store.next_key(marker, paths.directory_end(marker)) is not None
 
     def _missing(self, path: bytes) -> RequestError:
         """Why there is no node: the first ancestor that is missing, or the file in the way."""
@@ -325,7 +325,7 @@ class Tree:
             if not command.is_dir:
                 return self._error(NotAFile, key)
             marker = key + b"/"
-            if self._store.next_key(marker + b"\0", paths.prefix_end(marker)) is not None:
+            if self._store.next_key(marker + b"\0", paths.directory_end(marker)) is not None:
                 return self._error(DirectoryNotEmpty, key)
         return self._remove(_DELETE, node)
 
@@ -348,7 +348,7 @@ class Tree:
             # History tells a directory's end by its marker: an implied one gets it here.
             txn.put(marker, b"", action=action, silent=True)
         txn.delete(marker, action=action)
-        end = paths.prefix_end(marker)
+        end = paths.directory_end(marker)
         key = txn.next_key(marker, end)
         while key is not None:
             txn.delete(key, action=action, silent=True)

@@ -75,7 +75,7 @@ def test_parse_drops_one_trailing_slash(decoded: bytes, path: bytes) -> None:
 
 def test_subtree_is_one_range() -> None:
     prefix = paths.directory_prefix(b"/a/b")
-    end = paths.prefix_end(prefix)
+    end = paths.directory_end(prefix)
     inside = [b"/a/b/", b"/a/b/\0", b"/a/b/c", b"/a/b/\xff\xff"]
     outside = [b"/a/b", b"/a/b-c", b"/a/b0", b"/a/bc", b"/a", b"/b"]
     assert all(prefix <= key < end for key in inside)
@@ -85,7 +85,7 @@ def test_subtree_is_one_range() -> None:
 def test_root_covers_every_path() -> None:
     prefix = paths.directory_prefix(paths.ROOT)
     assert prefix == b"/"
-    assert prefix <= b"/zzz" < paths.prefix_end(prefix)
+    assert prefix <= b"/zzz" < paths.directory_end(prefix)
 
 
 def test_family() -> None:
