@@ -117,6 +117,22 @@ def test_full_and_new_segments_go_to_the_helper_in_order(
     new.close()
 
 
+def test_two_files_that_wait_are_both_synced(
+    owner: Owner, syncer: AioSyncer, file: OsLogFile, tmp_path: Path
+) -> None:
+    other = OsLogFiles(tmp_path).create("other", 4096)
+    other.write(b"head")
+    other.sync()
+    syncer.request(file, owner.note(1))
+    for number, one in ((2, file), (3, other)):
+        one.write(b"x")
+        syncer.request(one, owner.note(number))
+    owner.run_watched()
+    owner.run_posted()
+    assert (owner.seen, file.durable, other.durable) == ([1, 2, 3], 5, 5)
+    other.close()
+
+
 def test_first_error_is_the_last_word(
     owner: Owner, syncer: AioSyncer, file: OsLogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
