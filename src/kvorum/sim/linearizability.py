@@ -115,11 +115,8 @@ def _write(state: FileState, operation: Operation, revision: int) -> FileState |
     if kind not in _PUTS:
         return FileState(floor=floor)
     modified = revision or -floor
-    if kind in _CREATING:
-        created = revision
-    else:
-        # What was created together with an unknown modified index keeps that one's bound.
-        created = state.created or state.modified
+    # What was created together with an unknown modified index keeps that one's bound.
+    created = revision if kind in _CREATING else state.created or state.modified
     return FileState(operation.value, modified, created, operation.expiration, floor)
 
 

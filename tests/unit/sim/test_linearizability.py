@@ -441,6 +441,6 @@ def test_an_acknowledged_write_must_be_in_the_log() -> None:
 def test_the_log_holds_only_what_was_asked_for() -> None:
     with pytest.raises(Violation, match="nobody asked"):
         explained(KEY, [maybe_set(b"1", 0)], [change(Action.SET, 2, b"2")])
+    written = [change(Action.SET, 2, b"1"), change(Action.SET, 3, b"1")]
     with pytest.raises(Violation, match="nobody asked"):
-        written = [change(Action.SET, 2, b"1"), change(Action.SET, 3, b"1")]
         explained(KEY, [maybe_set(b"1", 0)], written)

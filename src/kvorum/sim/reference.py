@@ -1,0 +1,180 @@
+"""The state as it should be: one replica that never crashes and takes each committed entry once.
+
+The judges give it every entry when the first member commits it. What the log did is then known
+for good: the changes of each revision, the bytes of each record, and a mark of the state after
+each entry. All members, their watches and their answers are compared with it.
+
+It runs the real applier, so it shares its errors of reason; it shares no restart, no snapshot, no
+compaction in slices, no watch, no clock and no disk.
+
+Rules:
+    len(terms) == applied index == len(marks) - 1
+    places and records hold what was ever written, compacted or not
+    a key expires by an `Expire` whose time is not before the key's expiration
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from kvorum.apply.applier import Applier
+from kvorum.apply.commands import decode_batch
+from kvorum.backend.memory import MemoryBackend
+from kvorum.membership import Member
+from kvorum.mvcc.record import Change, Changes, encode
+from kvorum.mvcc.revision import Revision, pack, to_key
+from kvorum.mvcc.watch import WatchHub
+from kvorum.raft.types import Entry, EntryType, Index, MemberId, Term
+from kvorum.sim.history import RevisionNumber, Violation
+from kvorum.v2 import commands as v2
+from kvorum.v2.node import Action
+
+
+class Mark(NamedTuple):
+    """What of a state is compared at each entry."""
+
+    revision: RevisionNumber
+    compacted_revision: RevisionNumber
+    key_count: int
+
+
+class _Tap(WatchHub):
+    """Takes what was changed in the hub's place; nobody watches here."""
+
+    def __init__(self, applier: Applier) -> None:
+        super().__init__(applier.store)
+        self.taken: list[Changes] = []
+
+    def notify(self, batch: Sequence[Changes]) -> None:
+        """Keeps the revisions just made."""
+        self.taken += batch
+
+
+class Reference:
+    """The replica, and all it remembers.
+
+    Attributes:
+        terms: the term of each committed entry; index 1 stands first.
+        marks: the state after each entry; `marks[0]` is the empty one.
+        compactions: every compacted revision there ever was, in order.
+        revisions: every revision that has changes, in order.
+        changes: those changes.
+        places: the place and bytes of each record, by revision: its key in the backend first.
+        records: the same bytes by place.
+        by_key: all changes of each key, in order.
+    """
+
+    def __init__(self) -> None:
+        self._applier = Applier(MemoryBackend())
+        self._applier.restore()
+        self._tap = _Tap(self._applier)
+        self._applier.hub = self._tap
+        self.terms: list[Term] = []
+        self.marks: list[Mark] = [self._mark()]
+        self.compactions: list[RevisionNumber] = []
+        self.revisions: list[RevisionNumber] = []
+        self.changes: dict[RevisionNumber, Changes] = {}
+        self.places: dict[RevisionNumber, list[tuple[bytes, bytes]]] = {}
+        self.records: dict[Revision, bytes] = {}
+        self.by_key: dict[bytes, list[Change]] = {}
+
+    @property
+    def revision(self) -> RevisionNumber:
+        """The newest revision."""
+        return self.marks[-1].revision
+
+    @property
+    def last_index(self) -> Index:
+        """The last committed entry."""
+        return len(self.terms)
+
+    @property
+    def members(self) -> dict[MemberId, Member]:
+        """Who is in the cluster."""
+        return self._applier.cluster.members
+
+    def commit(self, entry: Entry) -> None:
+        """Takes the next committed entry.
+
+        Raises:
+            Violation: it expires a key before its time.
+        """
+        self._applier.apply(entry)
+        self.terms.append(entry.term)
+        mark = self._mark()
+        if mark.compacted_revision != self.marks[-1].compacted_revision:
+            self.compactions.append(mark.compacted_revision)
+        self.marks.append(mark)
+        taken, self._tap.taken = self._tap.taken, []
+        for changes in taken:
+            self._remember(changes)
+            if changes.changes[0].record.action == Action.EXPIRE:
+                _check_expiry(entry, changes)
+
+    def hash_at(self, revision: RevisionNumber) -> int:
+        """The hash that every member at the same entry has."""
+        return self._applier.store.hash_at(revision)
+
+    def live_at(self, revision: RevisionNumber) -> dict[bytes, Revision]:
+        """Where the current record of each live key stands at a revision."""
+        live = {}
+        for key in self.by_key:
+            change = self.find_change(key, revision)
+            if change is not None and not change.record.tombstone:
+                live[key] = pack(change.record.mod_revision, change.record.sub)
+        return live
+
+    def find_change(self, key: bytes, revision: RevisionNumber) -> Change | None:
+        """The last change of a key up to a revision."""
+        changes = self.by_key.get(key, [])
+        at = bisect_right(changes, revision, key=_revision_of)
+        # A key may change twice in one revision: an implied directory gets its marker to lose it.
+        return changes[at - 1] if at else None
+
+    def revisions_between(
+        self, after: RevisionNumber, upto: RevisionNumber
+    ) -> Iterator[RevisionNumber]:
+        """The revisions with changes in `(after, upto]`, in order."""
+        at = bisect_right(self.revisions, after)
+        while at < len(self.revisions) and self.revisions[at] <= upto:
+            yield self.revisions[at]
+            at += 1
+
+    def _mark(self) -> Mark:
+        store = self._applier.store
+        return Mark(store.revision, store.compacted_revision, store.key_count)
+
+    def _remember(self, changes: Changes) -> None:
+        revision = changes.revision
+        self.revisions.append(revision)
+        self.changes[revision] = changes
+        places = self.places[revision] = []
+        for change in changes.changes:
+            record = change.record
+            place, data = pack(revision, record.sub), encode(record)
+            self.records[place] = data
+            places.append((to_key(place), data))
+            self.by_key.setdefault(record.key, []).append(change)
+
+
+def _revision_of(change: Change) -> RevisionNumber:
+    return change.record.mod_revision
+
+
+def expire_commands(entry: Entry) -> list[v2.Expire]:
+    """The commands of an entry that expire keys."""
+    if entry.type is not EntryType.NORMAL or not entry.data:
+        return []
+    return [one for one in decode_batch(entry.data).commands if type(one) is v2.Expire]
+
+
+def _check_expiry(entry: Entry, changes: Changes) -> None:
+    """What goes because its time is over has an expiration, which has passed."""
+    now_ns = max((command.now_ns for command in expire_commands(entry)), default=0)
+    for change in changes.changes:
+        if change.record.silent:
+            continue  # goes with its directory
+        expiration = change.prev.expiration if change.prev is not None else 0
+        if not 0 < expiration <= now_ns:
+            key = change.record.key.decode()
+            raise Violation(f"{key} expired at {now_ns} ns, though its time is {expiration}")

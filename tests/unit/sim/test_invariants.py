@@ -1,0 +1,371 @@
+"""The judge of every step: silent while real members work, loud when one is tampered with."""
+
+from collections.abc import Callable, Iterator
+from random import Random  # noqa: TID251 - seeded
+
+import msgspec
+import pytest
+from tests.unit.server.conftest import Member, MemoryCluster
+
+from kvorum.apply.commands import Compact
+from kvorum.backend.base import Table
+from kvorum.mvcc.revision import to_key
+from kvorum.raft.types import Entry, Message, MessageType, Role
+from kvorum.server.server import Server
+from kvorum.sim import invariants
+from kvorum.sim.history import Violation
+from kvorum.sim.invariants import Invariants, raft_of
+from kvorum.sim.reference import Reference
+from kvorum.v2 import commands as v2
+
+
+class Life:
+    """One process of a member, as the simulator has it."""
+
+    def __init__(self, member: Member, server: Server, epoch: int) -> None:
+        self.name = member.config.name
+        self.epoch = epoch
+        self.server = server
+
+
+class Judged(MemoryCluster):
+    """Members in memory, looked at after every event."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__()
+        self.judge = Invariants(Reference())
+        self.lives: dict[str, Life] = {}
+        self.settings = settings
+        self.first = self.add(self.legacy_config(1, **settings))
+        self.first.start()
+        self.run_until(lambda: self.first.server.cluster.attributes.config_index != 0)
+
+    def join_next(self) -> Member:
+        member = self.add(self.legacy_config(len(self.members) + 1, **self.settings))
+        self.join(member)
+        self.run_until(lambda: len(member.server.cluster.members) == len(self.members))
+        return member
+
+    def look(self) -> None:
+        for member in self.members:
+            if member.is_up:
+                life = self.lives.get(member.config.name)
+                if life is None or life.server is not member.server:
+                    epoch = life.epoch + 1 if life else 0
+                    self.lives[member.config.name] = Life(member, member.server, epoch)
+        self.judge.step(self.running())
+
+    def running(self) -> Iterator[Life]:
+        for member in self.members:
+            if member.is_up:
+                yield self.lives[member.config.name]
+
+    def settle(self) -> None:
+        while True:
+            self.look()
+            while self.queue:
+                self.queue.popleft()()
+                self.look()
+            for member in self.members:
+                if member.is_up and not member.is_sync_held:
+                    member.files.syncer.step()
+            if not self.queue:
+                return
+
+    def has_converged(self) -> bool:
+        servers = [member.server for member in self.members if member.is_up]
+        return len({server.applied_index for server in servers}) == 1
+
+
+@pytest.fixture
+def one() -> Judged:
+    return Judged()
+
+
+@pytest.fixture
+def three() -> Judged:
+    judged = Judged()
+    judged.join_next()
+    judged.join_next()
+    return judged
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_is_silent_while_members_crash_and_come_back(seed: int) -> None:
+    random = Random(seed)
+    judged = Judged(snapshot_count=random.choice((3, 20, 10_000)))
+    members = [judged.first, judged.join_next(), judged.join_next()]
+    for number in range(60):
+        up = [member for member in members if member.is_up]
+        command = random.choice(
+            (
+                v2.Set(b"/k%d" % random.randrange(4), b"v%d" % number),
+                v2.Delete(b"/k%d" % random.randrange(4)),
+                v2.Create(b"/queue", b"v%d" % number, in_order=True),
+                v2.Delete(b"/queue", is_recursive=True),
+                v2.Set(b"/ttl", b"v", expiration=int((judged.clock.now + 0.1) * 1e9)),
+                Compact(up[0].server.store.revision),
+            )
+        )
+        random.choice(up).propose(command)
+        judged.advance(0.01 * random.randrange(4))
+        for member in up:
+            member.is_sync_held = random.random() < 0.2
+        if random.random() < 0.1 and len(up) == 3:
+            judged.settle()  # a crash empties the queue of all
+            random.choice(up).crash()
+        elif random.random() < 0.2 and len(up) < 3:
+            next(member for member in members if not member.is_up).start()
+    for member in members:
+        member.is_sync_held = False
+        if not member.is_up:
+            member.start()
+    judged.run_until(judged.has_converged)
+    judged.judge.check_whole_states(judged.running())
+    assert judged.judge.reference.last_index == members[0].server.applied_index
+    assert judged.judge.reference.revision > 10
+    assert judged.judge.reference.members == members[0].server.cluster.members
+
+
+def test_a_member_may_take_another_ones_state() -> None:
+    judged = Judged(snapshot_count=2)
+    second, third = judged.join_next(), judged.join_next()
+    third.crash()
+    for number in range(20):
+        judged.write(v2.Set(b"/k%d" % (number % 3), b"v%d" % number))
+    judged.write(Compact(10))
+    third.start()
+    judged.run_until(judged.has_converged)
+    assert raft_of(third.server).log.first_index > 10
+    judged.judge.check_whole_states(judged.running())
+    assert second.server.store.revision == third.server.store.revision
+
+
+def test_one_term_has_one_leader(three: Judged) -> None:
+    follower = next(m for m in three.members if not m.server.is_leader)
+    raft = raft_of(follower.server)
+    raft.term, raft.role = three.leader().server.term, Role.LEADER
+    touch(follower)
+    with pytest.raises(Violation, match="two leaders"):
+        three.look()
+
+
+def touch(member: Member) -> None:
+    """Something has happened in this member's raft."""
+    member.server._raft._number += 1
+
+
+def test_a_term_does_not_go_back(one: Judged) -> None:
+    raft_of(one.first.server).term -= 1
+    touch(one.first)
+    with pytest.raises(Violation, match="went from term"):
+        one.look()
+
+
+def test_a_vote_stays(three: Judged) -> None:
+    raft_of(three.leader().server).vote = 99
+    touch(three.leader())
+    with pytest.raises(Violation, match="changed its vote"):
+        three.look()
+
+
+def test_one_vote_leaves_a_member_in_a_term(one: Judged) -> None:
+    life = one.lives["machine1"]
+    me = one.first.server.member_id
+    one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 7, me, 50)])
+    one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 7, me, 50)])
+    one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50, reject=True)])
+    with pytest.raises(Violation, match="voted for"):
+        one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
+
+
+def test_a_member_votes_for_itself_alone(one: Judged) -> None:
+    life = one.lives["machine1"]
+    me = one.first.server.member_id
+    one.judge.sent(
+        life, [Message(MessageType.VOTE, 7, me, 50), Message(MessageType.VOTE, 8, me, 50)]
+    )
+    with pytest.raises(Violation, match="voted for"):
+        one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        Message(MessageType.VOTE_RESPONSE, 7, 1, 50),
+        Message(MessageType.APPEND_RESPONSE, 7, 1, 1, index=500),
+    ],
+)
+def test_what_was_promised_is_known_after_a_restart(one: Judged, promise: Message) -> None:
+    one.judge.sent(one.lives["machine1"], [promise])
+    one.first.crash()
+    one.first.start()
+    with pytest.raises(Violation, match="came back"):
+        one.look()
+
+
+def test_an_index_and_a_term_name_one_entry(three: Judged) -> None:
+    follower = next(m for m in three.members if not m.server.is_leader)
+    results = three.leader().propose(v2.Set(b"/k", b"right"))
+    storage = raft_of(follower.server).log.storage
+    original = storage.append  # type: ignore[attr-defined]
+
+    def tamper(entries: list[Entry]) -> None:
+        original(
+            [Entry(e.term, e.index, e.type, e.data.replace(b"right", b"wrong")) for e in entries]
+        )
+
+    storage.append = tamper  # type: ignore[attr-defined]
+    log = raft_of(follower.server).log
+    before = log.append
+
+    def append(entries: list[Entry]) -> None:
+        before(
+            [Entry(e.term, e.index, e.type, e.data.replace(b"right", b"wrong")) for e in entries]
+        )
+
+    log.append = append  # type: ignore[method-assign,assignment]
+    with pytest.raises(Violation, match="is not what others have"):
+        three.run_until(lambda: bool(results))
+
+
+def test_a_committed_entry_is_not_cut_off(three: Judged) -> None:
+    three.write(v2.Set(b"/k", b"v"))
+    log = raft_of(three.first.server).log
+    log.committed -= 1
+    log._cut(log.last_index - 1)
+    touch(three.first)
+    with pytest.raises(Violation, match="cut its log back"):
+        three.look()
+
+
+def test_a_commit_index_does_not_go_back(one: Judged) -> None:
+    one.write(v2.Set(b"/k", b"v"))
+    raft_of(one.first.server).log.committed -= 1
+    touch(one.first)
+    with pytest.raises(Violation, match="went from commit index"):
+        one.look()
+
+
+def test_only_what_a_quorum_has_on_disk_is_committed(three: Judged) -> None:
+    leader = three.leader()
+    for member in three.members:
+        member.is_sync_held = member is not leader
+    leader.propose(v2.Set(b"/k", b"v"))
+    three.settle()
+    log = raft_of(leader.server).log
+    assert log.committed < log.last_index
+    log.committed = log.last_index
+    touch(leader)
+    with pytest.raises(Violation, match="no quorum"):
+        three.look()
+
+
+def test_a_new_leader_has_what_was_committed(three: Judged) -> None:
+    follower = next(m for m in three.members if not m.server.is_leader)
+    three.isolate(follower)
+    three.write(v2.Set(b"/k", b"v"))
+    three.advance(1.0)
+    raft = raft_of(follower.server)
+    raft.term, raft.role, raft.vote = 1000, Role.LEADER, 0
+    touch(follower)
+    with pytest.raises(Violation, match="without the committed entry"):
+        three.look()
+
+
+def test_members_do_not_commit_different_entries(three: Judged) -> None:
+    follower = next(m for m in three.members if not m.server.is_leader)
+    three.isolate(follower)
+    three.write(v2.Set(b"/k", b"v"))
+    log = raft_of(follower.server).log
+    log.append([Entry(log.last_term + 1, log.last_index + 1)])
+    log.committed = log.last_index
+    touch(follower)
+    with pytest.raises(Violation, match="was committed before"):
+        three.look()
+
+
+def test_no_entry_is_applied_twice(one: Judged) -> None:
+    one.write(v2.Set(b"/k", b"v"))
+    server = one.first.server
+    server.tree.apply(v2.Set(b"/k", b"v"))
+    touch(one.first)
+    with pytest.raises(Violation, match="without an entry"):
+        one.look()
+
+
+def test_an_entry_leaves_the_same_state_everywhere(one: Judged) -> None:
+    store = one.first.server.store
+    one.first.server._applier._apply_command[v2.Set] = lambda _: store.advance()
+    with pytest.raises(Violation, match="expected is"):
+        one.write(v2.Set(b"/k", b"v"))
+
+
+def test_an_entry_leaves_the_same_record_everywhere(one: Judged) -> None:
+    tree = one.first.server.tree
+    one.first.server._applier._apply_command[v2.Set] = lambda command: tree.apply(
+        msgspec.structs.replace(command, value=b"other")
+    )
+    with pytest.raises(Violation, match="another record"):
+        one.write(v2.Set(b"/k", b"v"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda server: server.store.backend.delete(
+            Table.RECORDS, to_key(server.store.index.live[b"/k"])
+        ),
+        lambda server: server.store.index.live.update({b"/k": 1}),
+    ],
+)
+def test_all_that_is_held_is_compared(one: Judged, damage: Callable[[Server], None]) -> None:
+    one.write(v2.Set(b"/k", b"v"))
+    one.judge.check_whole_states(one.running())
+    damage(one.first.server)
+    with pytest.raises(Violation):
+        one.judge.check_whole_states(one.running())
+
+
+def test_a_restart_brings_back_the_same_state(one: Judged) -> None:
+    one.write(v2.Set(b"/k", b"v"))
+    one.first.files.memory.flush()
+    one.first.crash()
+    tables = one.first.files.memory._tables[Table.RECORDS]
+    newest = max(tables)
+    tables[newest] = tables[newest][:-1] + b"w"
+    one.first.start()
+    with pytest.raises(Violation, match="another record"):
+        one.look()
+
+
+def test_a_revision_does_not_go_back(one: Judged) -> None:
+    one.write(v2.Set(b"/k", b"v"))
+    one.first.server.store.revision -= 1
+    touch(one.first)
+    with pytest.raises(Violation, match="went from revision"):
+        one.look()
+
+
+def test_a_key_expires_by_a_clock_that_has_come_so_far(one: Judged) -> None:
+    now_ns = one.first.server.clock.wall_ns()
+    one.write(v2.Set(b"/k", b"v", expiration=now_ns + 10**11))
+    with pytest.raises(Violation, match="no clock has shown"):
+        one.write(v2.Expire(now_ns + 10**12))
+
+
+def test_a_clock_set_back_has_shown_its_time(one: Judged) -> None:
+    now_ns = one.first.server.clock.wall_ns()
+    one.judge.jumping(one.lives["machine1"])
+    one.clock.now -= 10
+    one.write(v2.Expire(now_ns))
+
+
+def test_queues_stay_within_their_limits(one: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invariants, "WAITING_COMMANDS_MAX", 0)
+    with pytest.raises(Violation, match="proposals wait"):
+        one.write(v2.Set(b"/k", b"v"))
+    monkeypatch.setattr(invariants, "WAITING_COMMANDS_MAX", 100)
+    monkeypatch.setattr(invariants, "WAITING_READS_MAX", -1)
+    with pytest.raises(Violation, match="reads wait"):
+        one.write(v2.Set(b"/k", b"v"))
