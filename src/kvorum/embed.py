@@ -116,11 +116,6 @@ class RunningServer:
         self._ticker: asyncio.TimerHandle | None = None
         self._is_started = False
 
-    @property
-    def client_port(self) -> int:
-        """The port clients are served on; useful when the system chose it."""
-        return self._listeners[-1].port
-
     async def start(self) -> None:
         """Opens everything, in order. Raises as `run` does."""
         config = self.config
@@ -200,7 +195,7 @@ class RunningServer:
         await listener.start()
 
     async def _wait_until_ready(self) -> None:
-        """Clients that connect meanwhile wait in the socket, instead of getting an error."""
+        """Clients are served once there is a leader to serve them, or it seems there will be none."""
         ready = asyncio.Event()
         self.server.when_ready(ready.set)
         with suppress(TimeoutError):
