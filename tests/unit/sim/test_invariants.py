@@ -1,11 +1,12 @@
 """The judge of every step: silent while real members work, loud when one is tampered with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random  # noqa: TID251 - seeded
 
 import msgspec
 import pytest
-from tests.unit.server.conftest import Member, MemoryCluster
+from tests.unit.server.conftest import Member
+from tests.unit.sim.conftest import Judged
 
 from kvorum.apply.commands import Compact
 from kvorum.backend.base import Table
@@ -13,81 +14,9 @@ from kvorum.mvcc.revision import to_key
 from kvorum.raft.types import Entry, Message, MessageType, Role
 from kvorum.server.server import Server
 from kvorum.sim import invariants
-from kvorum.sim.history import Violation
-from kvorum.sim.invariants import Invariants, raft_of
-from kvorum.sim.reference import Reference
+from kvorum.sim.history import History, Violation
+from kvorum.sim.invariants import raft_of
 from kvorum.v2 import commands as v2
-
-
-class Life:
-    """One process of a member, as the simulator has it."""
-
-    def __init__(self, member: Member, server: Server, epoch: int) -> None:
-        self.name = member.config.name
-        self.epoch = epoch
-        self.server = server
-
-
-class Judged(MemoryCluster):
-    """Members in memory, looked at after every event."""
-
-    def __init__(self, **settings: object) -> None:
-        super().__init__()
-        self.judge = Invariants(Reference())
-        self.lives: dict[str, Life] = {}
-        self.settings = settings
-        self.first = self.add(self.legacy_config(1, **settings))
-        self.first.start()
-        self.run_until(lambda: self.first.server.cluster.attributes.config_index != 0)
-
-    def join_next(self) -> Member:
-        member = self.add(self.legacy_config(len(self.members) + 1, **self.settings))
-        self.join(member)
-        self.run_until(lambda: len(member.server.cluster.members) == len(self.members))
-        return member
-
-    def look(self) -> None:
-        for member in self.members:
-            if member.is_up:
-                life = self.lives.get(member.config.name)
-                if life is None or life.server is not member.server:
-                    epoch = life.epoch + 1 if life else 0
-                    self.lives[member.config.name] = Life(member, member.server, epoch)
-        self.judge.step(self.running())
-
-    def running(self) -> Iterator[Life]:
-        for member in self.members:
-            if member.is_up:
-                yield self.lives[member.config.name]
-
-    def settle(self) -> None:
-        while True:
-            self.look()
-            while self.queue:
-                self.queue.popleft()()
-                self.look()
-            for member in self.members:
-                if member.is_up and not member.is_sync_held:
-                    member.files.syncer.step()
-            if not self.queue:
-                return
-
-    def has_converged(self) -> bool:
-        servers = [member.server for member in self.members if member.is_up]
-        return len({server.applied_index for server in servers}) == 1
-
-
-@pytest.fixture
-def one() -> Judged:
-    return Judged()
-
-
-@pytest.fixture
-def three() -> Judged:
-    judged = Judged()
-    judged.join_next()
-    judged.join_next()
-    return judged
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -120,11 +49,11 @@ def test_is_silent_while_members_crash_and_come_back(seed: int) -> None:
         member.is_sync_held = False
         if not member.is_up:
             member.start()
-    judged.run_until(judged.has_converged)
-    judged.judge.check_whole_states(judged.running())
-    assert judged.judge.reference.last_index == members[0].server.applied_index
-    assert judged.judge.reference.revision > 10
-    assert judged.judge.reference.members == members[0].server.cluster.members
+    judged.run_until(judged.judges.has_converged)
+    judged.judges.finish(History(), [])
+    assert judged.judges.reference.last_index == members[0].server.applied_index
+    assert judged.judges.reference.revision > 10
+    assert judged.judges.reference.members == members[0].server.cluster.members
 
 
 def test_a_member_may_take_another_ones_state() -> None:
@@ -135,14 +64,14 @@ def test_a_member_may_take_another_ones_state() -> None:
         judged.write(v2.Set(b"/k%d" % (number % 3), b"v%d" % number))
     judged.write(Compact(10))
     third.start()
-    judged.run_until(judged.has_converged)
+    judged.run_until(judged.judges.has_converged)
     assert raft_of(third.server).log.first_index > 10
-    judged.judge.check_whole_states(judged.running())
+    judged.judges.finish(History(), [])
     assert second.server.store.revision == third.server.store.revision
 
 
 def test_one_term_has_one_leader(three: Judged) -> None:
-    follower = next(m for m in three.members if not m.server.is_leader)
+    follower = three.follower()
     raft = raft_of(follower.server)
     raft.term, raft.role = three.leader().server.term, Role.LEADER
     touch(follower)
@@ -170,23 +99,23 @@ def test_a_vote_stays(three: Judged) -> None:
 
 
 def test_one_vote_leaves_a_member_in_a_term(one: Judged) -> None:
-    life = one.lives["machine1"]
+    life = one.life_of(one.first)
     me = one.first.server.member_id
-    one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 7, me, 50)])
-    one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 7, me, 50)])
-    one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50, reject=True)])
+    one.judges.sent(life, [Message(MessageType.VOTE_RESPONSE, 7, me, 50)])
+    one.judges.sent(life, [Message(MessageType.VOTE_RESPONSE, 7, me, 50)])
+    one.judges.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50, reject=True)])
     with pytest.raises(Violation, match="voted for"):
-        one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
+        one.judges.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
 
 
 def test_a_member_votes_for_itself_alone(one: Judged) -> None:
-    life = one.lives["machine1"]
+    life = one.life_of(one.first)
     me = one.first.server.member_id
-    one.judge.sent(
+    one.judges.sent(
         life, [Message(MessageType.VOTE, 7, me, 50), Message(MessageType.VOTE, 8, me, 50)]
     )
     with pytest.raises(Violation, match="voted for"):
-        one.judge.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
+        one.judges.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +126,7 @@ def test_a_member_votes_for_itself_alone(one: Judged) -> None:
     ],
 )
 def test_what_was_promised_is_known_after_a_restart(one: Judged, promise: Message) -> None:
-    one.judge.sent(one.lives["machine1"], [promise])
+    one.judges.sent(one.life_of(one.first), [promise])
     one.first.crash()
     one.first.start()
     with pytest.raises(Violation, match="came back"):
@@ -205,7 +134,7 @@ def test_what_was_promised_is_known_after_a_restart(one: Judged, promise: Messag
 
 
 def test_an_index_and_a_term_name_one_entry(three: Judged) -> None:
-    follower = next(m for m in three.members if not m.server.is_leader)
+    follower = three.follower()
     results = three.leader().propose(v2.Set(b"/k", b"right"))
     storage = raft_of(follower.server).log.storage
     original = storage.append  # type: ignore[attr-defined]
@@ -262,7 +191,7 @@ def test_only_what_a_quorum_has_on_disk_is_committed(three: Judged) -> None:
 
 
 def test_a_new_leader_has_what_was_committed(three: Judged) -> None:
-    follower = next(m for m in three.members if not m.server.is_leader)
+    follower = three.follower()
     three.isolate(follower)
     three.write(v2.Set(b"/k", b"v"))
     three.advance(1.0)
@@ -274,7 +203,7 @@ def test_a_new_leader_has_what_was_committed(three: Judged) -> None:
 
 
 def test_members_do_not_commit_different_entries(three: Judged) -> None:
-    follower = next(m for m in three.members if not m.server.is_leader)
+    follower = three.follower()
     three.isolate(follower)
     three.write(v2.Set(b"/k", b"v"))
     log = raft_of(follower.server).log
@@ -321,10 +250,10 @@ def test_an_entry_leaves_the_same_record_everywhere(one: Judged) -> None:
 )
 def test_all_that_is_held_is_compared(one: Judged, damage: Callable[[Server], None]) -> None:
     one.write(v2.Set(b"/k", b"v"))
-    one.judge.check_whole_states(one.running())
+    one.judges.finish(History(), [])
     damage(one.first.server)
     with pytest.raises(Violation):
-        one.judge.check_whole_states(one.running())
+        one.judges.finish(History(), [])
 
 
 def test_a_restart_brings_back_the_same_state(one: Judged) -> None:
@@ -356,7 +285,7 @@ def test_a_key_expires_by_a_clock_that_has_come_so_far(one: Judged) -> None:
 
 def test_a_clock_set_back_has_shown_its_time(one: Judged) -> None:
     now_ns = one.first.server.clock.wall_ns()
-    one.judge.jumping(one.lives["machine1"])
+    one.judges.jumping(one.life_of(one.first))
     one.clock.now -= 10
     one.write(v2.Expire(now_ns))
 

@@ -162,6 +162,21 @@ def test_what_is_still_on_its_way_is_no_gap(world: World) -> None:
     world.check(is_current=False)
 
 
+def test_who_has_left_is_told_nothing_more(world: World) -> None:
+    lose_the_last(world.watch.sessions[0])
+    world.watch.is_left = True
+    world.check()
+
+
+def test_what_is_told_to_a_closed_session_reaches_nobody(world: World) -> None:
+    session = world.watch.sessions[0]
+    session.close()
+    world.commit(v2.Set(b"/c", b"5"))
+    session.compacted(3)
+    assert session.next_revision == 7
+    world.check(is_current=False)
+
+
 def test_another_session_goes_on_where_the_last_one_ended(world: World) -> None:
     world.commit(v2.Set(b"/c", b"5"))
     session = world.watch.sessions[0]

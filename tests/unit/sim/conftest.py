@@ -1,0 +1,96 @@
+"""Real members in memory that the judges look at after every event, and clients for them."""
+
+from collections.abc import Callable
+
+import pytest
+from tests.unit.server.conftest import TICK_SECONDS, Member, MemoryCluster
+
+from kvorum.server.server import Server
+from kvorum.sim.checkers import Judges
+from kvorum.sim.loop import SimLoop
+
+
+class Life:
+    """One process of a member, as the simulator has it."""
+
+    def __init__(self, member: Member, server: Server, epoch: int) -> None:
+        self.name = member.config.name
+        self.epoch = epoch
+        self.server = server
+        self.member = member
+
+    @property
+    def is_up(self) -> bool:
+        return self.member.is_up and self.member.server is self.server
+
+    def run(self, callback: Callable[[], object]) -> None:
+        if self.is_up:
+            callback()
+
+
+class Judged(MemoryCluster):
+    """Members in memory, looked at after every event; they and their clients share one time."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__()
+        self.loop = SimLoop()
+        self.judges = Judges(lambda: self.processes)
+        self.lives: dict[str, Life] = {}
+        self.settings = settings
+        self.first = self.add(self.legacy_config(1, **settings))
+        self.first.start()
+        self.run_until(lambda: self.first.server.cluster.attributes.config_index != 0)
+
+    @property
+    def processes(self) -> list[Life]:
+        return [self.life_of(member) for member in self.members if member.is_up]
+
+    def life_of(self, member: Member) -> Life:
+        name = member.config.name
+        life = self.lives.get(name)
+        if life is None or life.server is not member.server:
+            epoch = 0 if life is None else life.epoch + 1
+            life = self.lives[name] = Life(member, member.server, epoch)
+        return life
+
+    def join_next(self) -> Member:
+        member = self.add(self.legacy_config(len(self.members) + 1, **self.settings))
+        self.join(member)
+        self.run_until(lambda: len(member.server.cluster.members) == len(self.members))
+        return member
+
+    def look(self) -> None:
+        self.judges.step()
+
+    def settle(self) -> None:
+        while True:
+            self.look()
+            while self.queue:
+                self.queue.popleft()()
+                self.look()
+            for member in self.members:
+                if member.is_up and not member.is_sync_held:
+                    member.files.syncer.step()
+            if not self.queue:
+                return
+
+    def advance(self, seconds: float) -> None:
+        for _ in range(round(seconds / TICK_SECONDS)):
+            self.loop.run_until(self.loop.now + TICK_SECONDS)
+            super().advance(TICK_SECONDS)
+
+    def follower(self) -> Member:
+        return next(member for member in self.members if not member.server.is_leader)
+
+
+@pytest.fixture
+def one() -> Judged:
+    return Judged()
+
+
+@pytest.fixture
+def three() -> Judged:
+    judged = Judged()
+    judged.join_next()
+    judged.join_next()
+    return judged
