@@ -39,7 +39,7 @@ class Judges:
         undecided: files whose operations could not be judged in bounded time.
     """
 
-    def __init__(self, processes: Callable[[], Iterable[Process]]) -> None:
+    def __init__(self, processes: Callable[[], Sequence[Process]]) -> None:
         self.reference = Reference()
         self.undecided: list[bytes] = []
         self._processes = processes

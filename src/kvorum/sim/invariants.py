@@ -108,7 +108,7 @@ class _Subject:
         self.applied: Index = 0
         self.revision = 0
         self.conf_states: tuple[ConfState, ConfState] = (self.conf_state, self.conf_state)
-        self.wall_ns = server.clock.wall_ns()
+        self._face: tuple[object, ...] = ()
 
     @property
     def name(self) -> str:
@@ -126,6 +126,25 @@ class _Subject:
         """The term of an entry as last seen; None for what is not there or was cut off."""
         at = index - self.base - 1
         return self.terms[at] if 0 <= at < len(self.terms) else None
+
+    def has_changed(self) -> bool:
+        """Whether anything is different from the last look; most work is only heartbeats."""
+        raft, log = self.raft, self.log
+        face = (
+            raft.term,
+            raft.vote,
+            raft.role,
+            log.last_index,
+            log.last_term,
+            log.committed,
+            self.server.applied_index,
+            self.store.revision,
+            raft.tracker.conf_state,
+        )
+        if face == self._face:
+            return False
+        self._face = face
+        return True
 
     def has_durable(self, index: Index, term: Term) -> bool:
         """Whether the entry is on this member's disk, or in its state."""
@@ -150,19 +169,20 @@ class Invariants:
         self._by_member: dict[MemberId, _Subject] = {}
         self._promises: dict[MemberId, _Promises] = {}
         self._highest_wall_ns = 0
+        self._processes: Sequence[Process] = ()
+        self._running: list[_Subject] = []
 
-    def step(self, processes: Iterable[Process]) -> None:
+    def step(self, processes: Sequence[Process]) -> None:
         """Looks at every process in which something has happened.
 
         Raises:
             Violation: a rule is broken.
         """
-        subjects = self._subjects
-        for process in processes:
-            subject = subjects.get(process.name)
-            if subject is None or subject.process is not process:
-                self._meet(process)
-            elif subject.rawnode._number != subject.number:  # noqa: SLF001 -- it looks inside
+        if processes != self._processes:
+            self._processes = list(processes)
+            self._running = [self._subject_of(process) for process in processes]
+        for subject in self._running:
+            if subject.rawnode._number != subject.number:  # noqa: SLF001 -- a judge looks inside
                 self._look(subject)
 
     def sent(self, process: Process, messages: Sequence[Message]) -> None:
@@ -193,7 +213,13 @@ class Invariants:
                 f"{member_id:x} voted for {known:x} and for {candidate:x} in term {term}"
             )
 
-    def _meet(self, process: Process) -> None:
+    def _subject_of(self, process: Process) -> _Subject:
+        subject = self._subjects.get(process.name)
+        if subject is None or subject.process is not process:
+            subject = self._meet(process)
+        return subject
+
+    def _meet(self, process: Process) -> _Subject:
         """A process has started: what its disk gave back must keep all its member promised."""
         member_id = process.server.member_id
         promises = self._promises.setdefault(member_id, _Promises())
@@ -211,9 +237,12 @@ class Invariants:
                 f"but had acknowledged {promises.acknowledged}"
             )
         self._look(subject, is_new=True)
+        return subject
 
     def _look(self, subject: _Subject, *, is_new: bool = False) -> None:
         subject.number = subject.rawnode._number  # noqa: SLF001 -- a judge looks inside
+        if not subject.has_changed():
+            return
         self._check_election(subject)
         is_replaced = self._read_log(subject)
         self._check_commit(subject, is_known=is_new or is_replaced)
@@ -456,7 +485,7 @@ class Invariants:
     def check_whole_states(self, processes: Iterable[Process]) -> None:
         """Compares all that these members hold with what they should at their applied index."""
         for process in processes:
-            subject = self._subjects[process.name]
+            subject = self._subject_of(process)
             self._look(subject)
             self._compare_whole(subject, process.server.applied_index)
 
