@@ -114,7 +114,7 @@ class RunningServer:
         self._listeners: list[Listener] = []
         self._transport: Transport | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._is_started = False
+        self._has_server = False
 
     async def start(self) -> None:
         """Opens everything, in order. Raises as `run` does."""
@@ -137,8 +137,14 @@ class RunningServer:
         transport = Transport(identity.cluster_id, identity.member_id, config.name, self._clock)
         server = Server(config, self._clock, opened, transport, loop.call_soon)
         server.on_failure = self._failed
+        server.on_removed = self._on_end
         transport.receiver = server
+        transport.on_removed = server.leave
         self.server, self._transport = server, transport
+        self._has_server = True
+        if server.was_removed(server.member_id):
+            server.leave()
+            return
 
         _announce("etcd server", config, client_sockets, config.advertised_client_urls)
         _announce("peer server", config, peer_sockets, config.advertised_peer_urls)
@@ -148,7 +154,6 @@ class RunningServer:
         peers = PeerRouter(server, transport.handle)
         for peer_socket in peer_sockets:
             await self._listen(Listener(peer_socket, peers, peer_limits, self._clock))
-        self._is_started = True
         server.start()
         self._tick()
         await self._wait_until_ready()
@@ -170,7 +175,7 @@ class RunningServer:
             await listener.close(GRACE_SECONDS)
         for bound in self._sockets:
             bound.close()
-        if not self._is_started:
+        if not self._has_server:
             return
         if self.exit_code == 0:
             await self._hand_over()

@@ -4,11 +4,13 @@ Raft's `ConfState` says who votes; this says who they are: names and addresses, 
 gone for good. Both are stored in the backend beside the applied index, so they move together.
 
 Rules: a removed id never comes back (a wiped member returns under a new id, because it has
-forgotten its votes); names and peer URLs are unique among members.
+forgotten its votes); names and peer URLs are unique among members. A change is checked where it
+is applied, too (`find_fault`): two that were both right when proposed may not be so in turn.
 Source: reference contract, v2-api sections 1, 8 and 9; Raft thesis, chapter 4.
 """
 
 from collections.abc import Iterator
+from enum import Enum
 
 import msgspec
 from msgspec import Struct
@@ -62,6 +64,17 @@ class Attributes(Struct, array_like=True):
     config: ClusterConfig = ClusterConfig()
     config_index: int = 0
     removed: list[MemberId] = []
+
+
+class MembershipFault(Enum):
+    """Why a change of membership is refused; the text is etcd's where it has one."""
+
+    NOT_FOUND = "member not found"
+    REMOVED = "the member has been permanently removed from the cluster"
+    PEER_URL_EXISTS = "Peer URLs already exists"
+    NAME_EXISTS = "a member of this name exists"
+    TOO_FEW_STARTED = "re-configuration failed due to not enough started members"
+    UNHEALTHY = "unhealthy cluster"
 
 
 _decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -122,6 +135,34 @@ class Cluster:
     def was_removed(self, member_id: MemberId) -> bool:
         """Whether this id was a member once and is no longer."""
         return member_id in self.attributes.removed
+
+    def find_fault(self, add: Member | None, remove: MemberId) -> MembershipFault | None:
+        """Why `remove` (0 for nobody) cannot go and `add` take a seat in one step; None if it can.
+
+        It follows from replicated state alone, so it is the same on every member.
+        """
+        if remove and remove not in self.members:
+            return self.absence_of(remove)
+        if add is None:
+            return None
+        if add.id in self.members or self.was_removed(add.id):
+            return MembershipFault.REMOVED
+        others = [member for member in self.members.values() if member.id != remove]
+        if any(add.name and member.name == add.name for member in others):
+            return MembershipFault.NAME_EXISTS
+        return self.find_url_fault(add.peer_urls, remove)
+
+    def find_url_fault(
+        self, peer_urls: tuple[str, ...], holder_id: MemberId
+    ) -> MembershipFault | None:
+        """Whether somebody but `holder_id` holds one of these URLs."""
+        holders = {holder.id for holder in map(self.find_by_peer_url, peer_urls) if holder}
+        return MembershipFault.PEER_URL_EXISTS if holders - {holder_id} else None
+
+    def absence_of(self, member_id: MemberId) -> MembershipFault:
+        """Why there is no such member."""
+        was_member = self.was_removed(member_id)
+        return MembershipFault.REMOVED if was_member else MembershipFault.NOT_FOUND
 
     def set_attributes(self, attributes: Attributes) -> None:
         """Replaces the cluster's attributes."""

@@ -23,12 +23,13 @@ from kvorum.apply.commands import (
     Compact,
     MembershipChange,
     SetClusterConfig,
+    SetPeerUrls,
     UpdateMember,
     decode_batch,
     decode_conf_change,
 )
 from kvorum.backend.base import Backend
-from kvorum.membership import Attributes, Cluster, Member
+from kvorum.membership import Attributes, Cluster, Member, MembershipFault
 from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
 from kvorum.raft.types import ConfChange, Entry, EntryType
@@ -44,12 +45,17 @@ class Applied(Struct, gc=False):
 
 
 class MembershipApplied(Struct):
-    """A change of membership took effect on the state; raft must be told of `conf_change`."""
+    """A change of membership took effect on the state; raft must be told of `conf_change`.
+
+    Attributes:
+        fault: why nothing has changed after all; then raft must not be told.
+    """
 
     change_id: int
     conf_change: ConfChange
     added: Member | None
     removed: Member | None
+    fault: MembershipFault | None = None
 
 
 class Applier:
@@ -66,6 +72,7 @@ class Applier:
         self._apply_command: dict[type, Callable[[Any], object]] = {
             UpdateMember: self._update_member,
             SetClusterConfig: self._set_cluster_config,
+            SetPeerUrls: self._set_peer_urls,
             Compact: self._compact,
         }
         for command_type in v2.COMMANDS:
@@ -106,6 +113,9 @@ class Applier:
         if change.birth is not None:
             cluster_id, is_legacy = change.birth
             self.cluster.set_attributes(Attributes(cluster_id=cluster_id, is_legacy=is_legacy))
+        fault = self.cluster.find_fault(change.add, change.remove)
+        if fault is not None:
+            return MembershipApplied(change.id, conf_change, None, None, fault)
         removed = self._remove(change)
         added = self._add(change)
         return MembershipApplied(change.id, conf_change, added, removed)
@@ -134,10 +144,22 @@ class Applier:
         known = self.cluster.members.get(command.member.id)
         if known is None:
             return None
-        revision = self.store.advance() if self.cluster.is_legacy else 0
+        peer_urls = known.peer_urls if command.keeps_peer_urls else command.member.peer_urls
         member = msgspec.structs.replace(
-            command.member, created_index=known.created_index, modified_index=revision
+            command.member, peer_urls=peer_urls, created_index=known.created_index
         )
+        return self._put(member)
+
+    def _set_peer_urls(self, command: SetPeerUrls) -> object:
+        known = self.cluster.members.get(command.member_id)
+        if known is None:
+            return self.cluster.absence_of(command.member_id)
+        fault = self.cluster.find_url_fault(command.peer_urls, known.id)
+        return fault or self._put(msgspec.structs.replace(known, peer_urls=command.peer_urls))
+
+    def _put(self, member: Member) -> Member:
+        revision = self.store.advance() if self.cluster.is_legacy else 0
+        member = msgspec.structs.replace(member, modified_index=revision)
         self.cluster.put(member)
         return member
 

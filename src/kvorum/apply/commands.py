@@ -16,9 +16,15 @@ from kvorum.v2 import commands as v2
 
 
 class UpdateMember(Struct, array_like=True, tag=32):
-    """A member's name or addresses changed, or become known."""
+    """A member's name or addresses changed, or become known.
+
+    Attributes:
+        keeps_peer_urls: the peer URLs stay what they are: the member only tells its name and where
+            it serves clients, and may not know yet what others were told of it.
+    """
 
     member: Member
+    keeps_peer_urls: bool = False
 
 
 class SetClusterConfig(Struct, array_like=True, tag=33):
@@ -33,7 +39,14 @@ class Compact(Struct, array_like=True, tag=34):
     revision: int
 
 
-Command: TypeAlias = v2.Command | UpdateMember | SetClusterConfig | Compact
+class SetPeerUrls(Struct, array_like=True, tag=35):
+    """A member is reached at these URLs from now on."""
+
+    member_id: MemberId
+    peer_urls: tuple[str, ...]
+
+
+Command: TypeAlias = v2.Command | UpdateMember | SetClusterConfig | Compact | SetPeerUrls
 
 
 class Batch(Struct, array_like=True):

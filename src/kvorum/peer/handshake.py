@@ -1,7 +1,8 @@
 """How a member's connection to another begins: an HTTP/1.1 upgrade that says who calls whom.
 
 Both sides belong to one cluster, the caller means the member that answers, and is not a member that
-was removed; otherwise the answer is a refusal with the reason as text.
+was removed; otherwise the answer is a refusal with the reason as text. Only a caller that belongs
+here and was removed is told so by the status GONE: it may rely on it.
 Source: RFC 9110, section 7.8.
 """
 
@@ -17,6 +18,7 @@ STREAM_PATH = "/raft/stream"
 SNAPSHOT_PATH = "/raft/snapshot"
 
 SWITCHING_PROTOCOLS = 101
+GONE = 410
 
 
 class Caller(Struct, frozen=True):
@@ -41,9 +43,10 @@ def accept_head() -> bytes:
     return b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n" % PROTOCOL
 
 
-def refusal_head() -> bytes:
+def refusal_head(*, was_removed: bool) -> bytes:
     """Status and header lines of an answer that refuses; its body says why."""
-    return b"HTTP/1.1 412 Precondition Failed\r\nContent-Type: text/plain\r\n"
+    status = b"%d Gone" % GONE if was_removed else b"412 Precondition Failed"
+    return b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\n" % status
 
 
 def read_caller(headers: dict[bytes, bytes], cluster_id: int, own_id: MemberId) -> Caller:

@@ -40,6 +40,10 @@ SNAPSHOT_REPLY_SECONDS = 60.0
 """How long a receiver may take to make the image its own once it is there."""
 
 
+class RemovedError(RemoteProtocolError):
+    """The peer refuses this member for good: it was removed from the cluster."""
+
+
 class Call(asyncio.Protocol):
     """A connection this member makes, from the upgrade request on.
 
@@ -135,7 +139,10 @@ class Call(asyncio.Protocol):
             return b""
         if reply.status != handshake.SWITCHING_PROTOCOLS:
             reason = reply.body.decode("utf-8", "replace").strip()
-            raise RemoteProtocolError(f"refused: {reason or reply.status}")
+            is_gone = reply.status == handshake.GONE
+            raise (RemovedError if is_gone else RemoteProtocolError)(
+                f"refused: {reason or reply.status}"
+            )
         if not self.accepted.done():
             self.accepted.set_result(None)
         return reply.rest
@@ -146,10 +153,12 @@ class Link:
 
     Attributes:
         url: where the peer is.
+        on_removed: called when the peer says that this member was removed.
     """
 
     def __init__(self, url: str, request: bytes, clock: Clock, on_lost: Callable[[], None]) -> None:
         self.url = url
+        self.on_removed: Callable[[], object] = _nothing
         self._request = request
         self._backoff = Backoff(clock.random_below)
         self._on_lost = on_lost
@@ -187,6 +196,8 @@ class Link:
             except (OSError, UnavailableError, RemoteProtocolError) as error:
                 call.close()
                 self._note_fault(error)
+                if isinstance(error, RemovedError):
+                    self.on_removed()
             else:
                 self._last_fault = ""
                 self._backoff.reset()
@@ -218,6 +229,10 @@ class Link:
             self._last_fault = fault
             level = logging.WARNING if isinstance(error, RemoteProtocolError) else logging.DEBUG
             _log.log(level, "cannot reach the peer at %s: %s", self.url, fault)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 async def dial(url: str, call: Call) -> None:

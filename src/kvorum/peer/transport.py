@@ -19,6 +19,7 @@ member, `send` any time, `handle` for upgrade requests on the peer port, `close`
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 
 from kvorum.backend.base import ReadView
 from kvorum.clock import Clock
@@ -39,6 +40,10 @@ REFUSED_MAX = 256
 """Refused callers that are remembered, so that each is logged once."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Transport:
     """All connections of one member. Implements what `Server` calls a transport."""
 
@@ -49,6 +54,8 @@ class Transport:
         self.clock = clock
         self.receiver: Receiver
         """Set before the first peer is."""
+        self.on_removed: Callable[[], object] = _nothing
+        """Called when another member says that this one was removed from the cluster."""
         self._links: dict[MemberId, Link] = {}
         self._heard: dict[MemberId, float] = {}
         self._incoming: set[Incoming] = set()
@@ -60,9 +67,9 @@ class Transport:
         """Calls this member at this URL, and goes on calling until it is removed."""
         self._drop_link(member_id)
         request = handshake.request(url, handshake.STREAM_PATH, *self._who(member_id))
-        self._links[member_id] = Link(
-            url, request, self.clock, lambda: self.receiver.unreachable(member_id)
-        )
+        link = Link(url, request, self.clock, lambda: self.receiver.unreachable(member_id))
+        link.on_removed = self.on_removed
+        self._links[member_id] = link
 
     def remove_peer(self, member_id: MemberId) -> None:
         """Stops talking and listening to this member."""
@@ -108,14 +115,16 @@ class Transport:
         """Answers an upgrade request of another member on the peer port."""
         caller = handshake.read_caller(exchange.headers, self.cluster_id, self.member_id)
         fault = caller.fault
-        if not fault and self.receiver.was_removed(caller.member_id):
+        was_removed = not fault and self.receiver.was_removed(caller.member_id)
+        if was_removed:
             fault = "the caller was removed from the cluster"
         if not fault and not exchange.can_upgrade:
             fault = "an upgrade must be the only request under way"
         if fault:
             self._note_refusal(caller.member_id, fault)
             exchange.keep_alive = False
-            exchange.respond(handshake.refusal_head(), fault.encode())
+            head = handshake.refusal_head(was_removed=was_removed)
+            exchange.respond(head, fault.encode())
             return
         is_stream = exchange.path == handshake.STREAM_PATH.encode()
         kind = IncomingStream if is_stream else IncomingSnapshot

@@ -29,6 +29,7 @@ class Announcer:
         self._cluster = cluster
         self._role = "initialized"
         self._leader = NO_MEMBER
+        self._leader_name = ""
         self._term: Term = 0
 
     def started(self, term: Term) -> None:
@@ -58,9 +59,10 @@ class Announcer:
 
     def _follow(self, state: SoftState) -> None:
         old, self._leader = self._leader, state.leader
+        old_name = self._member_name(old) if old in self._cluster.members else self._leader_name
+        self._leader_name = new_name = self._member_name(state.leader)
         if old == state.leader or (state.role is Role.FOLLOWER and old == NO_MEMBER):
             return
-        old_name, new_name = self._member_name(old), self._member_name(state.leader)
         _log.info("%s: leader changed from '%s' to '%s'.", self._name, old_name, new_name)
 
     def _member_name(self, member_id: MemberId) -> str:

@@ -150,7 +150,9 @@ async def _restart(config: Config, files: Files) -> Opened:
         for member in others:
             _log.info("%s: peer added: '%s'", metadata.identity.name, member.name)
     own = cluster.members.get(own_id)
-    if own is not None and others and own.peer_urls != config.advertised_peer_urls:
+    # 3.x: where a member is reached is told by an update of it, not by its flags.
+    is_legacy = config.era is Era.LEGACY
+    if is_legacy and own is not None and others and own.peer_urls != config.advertised_peer_urls:
         # The others still call at the old address, so we could never hear of a leader.
         addresses = [member.peer_urls[0].partition("//")[2] for member in others]
         await join_once(config, addresses, own_id)

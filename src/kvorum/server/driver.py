@@ -152,8 +152,8 @@ class Driver:
             if type(outcome) is Applied:
                 self._proposals.resolve(outcome.batch_id, outcome.results)
             elif type(outcome) is MembershipApplied:
-                self._applier.cluster.set_conf_state(
-                    self._raft.apply_conf_change(outcome.conf_change)
-                )
+                if outcome.fault is None:
+                    conf_state = self._raft.apply_conf_change(outcome.conf_change)
+                    self._applier.cluster.set_conf_state(conf_state)
                 self._hooks.membership(outcome)
         self._raft.applied_to(entries[-1].index)

@@ -139,11 +139,17 @@ async def _ask(url: str, body: bytes, patience: float) -> Seat:
 async def find_seat(config: Config) -> Seat:
     """Finds, at the members `initial_cluster` lists, the seat that holds our peer URL.
 
+    A member may be a little behind and not know of the seat yet, so all are asked.
+
     Raises:
-        UnavailableError: none of them answers, or none knows our URL.
+        UnavailableError: none of them answers, none knows our URL, or the seat was taken before.
     """
     own = set(config.advertised_peer_urls)
     patience = config.election_ms / 1000 + 1
+    fault = (
+        "cannot fetch cluster info from peer urls:"
+        " could not retrieve cluster information from the given URLs"
+    )
     for url in (url for urls in config.initial_cluster.values() for url in urls if url not in own):
         try:
             reply = await http_request(f"{url}/members", "GET", {}, b"", patience)
@@ -151,19 +157,27 @@ async def find_seat(config: Config) -> Seat:
         except (UnavailableError, msgspec.DecodeError) as error:
             _log.warning("cannot get the members from %s: %s", url, error)
             continue
-        seats = {int(member.id, 16): member.peer_urls for member in listing.members}
-        for member_id, peer_urls in seats.items():
-            if own & set(peer_urls):
-                peers = {other: urls[0] for other, urls in seats.items() if other != member_id}
-                return Seat(int(listing.cluster_id, 16), member_id, 0, peers)
-        raise UnavailableError(
+        found = [member for member in listing.members if own & set(member.peer_urls)]
+        if found:
+            return _seat_in(listing, found[0])
+        fault = (
             f"error validating peerURLs {sorted(own)}: no match found among the members of {url}."
             " Add this member to the cluster first"
         )
-    raise UnavailableError(
-        "cannot fetch cluster info from peer urls:"
-        " could not retrieve cluster information from the given URLs"
-    )
+    raise UnavailableError(fault)
+
+
+def _seat_in(listing: MemberListing, own: ListedMember) -> Seat:
+    """A seat that was just added. One that tells its name was taken, and its holder has voted."""
+    if own.name:
+        raise UnavailableError(
+            f"member {own.id} has already been bootstrapped, and its data is not here. Remove it"
+            " from the cluster and add it anew: without its data it must not vote as the same"
+        )
+    peers = {
+        int(member.id, 16): member.peer_urls[0] for member in listing.members if member is not own
+    }
+    return Seat(int(listing.cluster_id, 16), int(own.id, 16), 0, peers)
 
 
 def _read_seat(reply: HttpReply) -> Seat:

@@ -2,13 +2,14 @@
 
 Rules:
     A new name gets a seat if there is room (`active_size`) and its peer URL is free.
-    A known name with the id it holds is the same member, whatever its URLs are now.
+    Who holds the data of a seat is that member, whatever its URLs are now. A seat that was taken
+    away is never given back: its data must go first.
     A known name without an id has lost its data, and with it its votes. It must not come back as
     the voter it was: it could vote twice in one term, or be counted for entries it no longer
     holds. It gets a new id, and one joint change takes the old one away and adds the new one.
     A known name without an id, while the member of that name is alive, is somebody else: refused.
 
-One change of membership is under way at a time; raft would refuse a second.
+One seat is given at a time: who comes next must meet a cluster that has room.
 Source: reference contract, v2-api section 9.2; Raft thesis, sections 4.1 and 4.3, and 11.2 on
 members that lose their disks.
 """
@@ -100,10 +101,11 @@ class Seats:
         if holder is not None and holder.name != request.name:
             completion(PeerAddressExists(request.client_url, server.store.revision))
             return
+        if request.member_id:
+            self._welcome_back(request, completion)
+            return
         known = server.cluster.find_by_name(request.name)
-        if known is not None and known.id == request.member_id:
-            self._welcome_back(known, request, completion)
-        elif known is not None and server.is_alive(known.id):
+        if known is not None and server.is_alive(known.id):
             completion(KeyExists(request.name, server.store.revision))
         elif known is None and self._is_full():
             completion(ClusterFull(index=server.store.revision))
@@ -114,9 +116,12 @@ class Seats:
         cluster = self._server.cluster
         return len(cluster.members) >= cluster.attributes.config.active_size
 
-    def _welcome_back(
-        self, known: Member, request: SeatRequest, completion: SeatCompletion
-    ) -> None:
+    def _welcome_back(self, request: SeatRequest, completion: SeatCompletion) -> None:
+        cluster = self._server.cluster
+        known = cluster.members.get(request.member_id)
+        if known is None:
+            completion(UnavailableError(cluster.absence_of(request.member_id).value))
+            return
         member = msgspec.structs.replace(
             known, peer_urls=(request.peer_url,), client_urls=(request.client_url,)
         )
@@ -151,11 +156,14 @@ class Seats:
             )
 
         def seated(result: object) -> None:
-            if isinstance(result, MembershipApplied):
-                completion(self._seat(member.id))
-            else:
-                assert isinstance(result, UnavailableError)
+            if isinstance(result, UnavailableError):
                 completion(result)
+                return
+            assert isinstance(result, MembershipApplied)
+            if result.fault is not None:
+                completion(UnavailableError(result.fault.value))
+            else:
+                completion(self._seat(member.id))
 
         change = MembershipChange(id=0, add=member, remove=known.id if known else 0)
         self._server.change_membership(change, steps, seated)

@@ -15,16 +15,15 @@ from typing import Protocol
 from msgspec import Struct
 
 from kvorum.apply.applier import Applier, MembershipApplied
-from kvorum.apply.commands import Command, MembershipChange, encode_membership_change
+from kvorum.apply.commands import Command, MembershipChange
 from kvorum.backend.base import Installer, ReadView
 from kvorum.clock import Clock
 from kvorum.config import Config
-from kvorum.errors import UnavailableError
-from kvorum.raft.rawnode import ProposalDropped, RaftConfig, RawNode, SoftState
+from kvorum.membership import MembershipFault
+from kvorum.raft.rawnode import RaftConfig, RawNode, SoftState
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import (
     NO_MEMBER,
-    ConfChange,
     ConfChangeSingle,
     MemberId,
     Message,
@@ -33,6 +32,7 @@ from kvorum.raft.types import (
     SnapshotMeta,
 )
 from kvorum.server.announce import Announcer
+from kvorum.server.changes import MembershipChanges
 from kvorum.server.driver import Driver, Hooks
 from kvorum.server.files import Files, Identity
 from kvorum.server.logkeeper import LogKeeper
@@ -53,6 +53,9 @@ REQUEST_SECONDS = 5.0
 
 NEW_PEER_SECONDS = 1.0
 """A peer just added may be silent for so long before anybody is told."""
+
+FOLLOWER_HEARS_SECONDS = 2.5
+"""Members that do not lead show each other once a second that they are alive."""
 
 COMMIT_SECONDS = 0.1
 """How often the backend makes its buffer durable; the log covers what it has not."""
@@ -110,6 +113,8 @@ class Server:
         self.cluster_id = opened.identity.cluster_id
         self.on_failure: Callable[[str], object] = _nobody
         """Called once when the member can never acknowledge anything again."""
+        self.on_removed: Callable[[], object] = _nothing
+        """Called once when the member was removed and has nothing left to do."""
         self.tick_seconds = config.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
         self._transport = transport
         self._schedule = schedule
@@ -133,6 +138,7 @@ class Server:
         timeout = REQUEST_SECONDS + 2 * config.election_ms / 1000
         self._proposals = Proposals(self._raft, self._applier, clock, timeout)
         self._reads = Reads(self._raft, clock, timeout, config.election_ms / 1000)
+        self._changes = MembershipChanges(self._raft, clock, timeout)
         self._driver = Driver(
             self._raft,
             opened.storage,
@@ -162,7 +168,7 @@ class Server:
         self._peer_added_at: dict[MemberId, float] = {}
         self._peers_generation = -1
         self._pending_install: tuple[SnapshotMeta, Installer] | None = None
-        self._membership_waiters: dict[int, _MembershipWaiter] = {}
+        self._has_left = False
         self._heartbeat_countdown = TICKS_PER_HEARTBEAT
         self._commit_at = 0.0
 
@@ -239,8 +245,23 @@ class Server:
         self.wake()
 
     def was_removed(self, member_id: MemberId) -> bool:
-        """Whether this id was a member once and is no longer."""
-        return self.cluster.was_removed(member_id)
+        """Whether this id was a member once, is no longer, and has nothing more to say.
+
+        A leader that removed itself leads until another can: whom we follow, we listen to.
+        """
+        return member_id != self.leader_id and self.cluster.was_removed(member_id)
+
+    def leave(self) -> None:
+        """This member was removed: its state says so, or another member does."""
+        if not self._has_left:
+            self._has_left = True
+            _log.warning(
+                "%s: removed during cluster re-configuration: %s;"
+                " only with an empty data directory can it be given a new seat",
+                self.name,
+                MembershipFault.REMOVED.value,
+            )
+            self.on_removed()
 
     def begin_snapshot(self) -> Installer:
         """Room for an image that another member sends."""
@@ -279,6 +300,7 @@ class Server:
         self._driver.stop()
         self._proposals.close()
         self._reads.close()
+        self._changes.close()
         self._wal.sync_now()
         self._wal.close()
         self._backend.close()
@@ -307,9 +329,12 @@ class Server:
         return True
 
     def is_alive(self, member_id: MemberId) -> bool:
-        """Whether the member was heard within an election timeout; this one always is."""
+        """Whether the member was heard as lately as a living one would be; this one always is."""
         silence = self.clock.monotonic() - self._transport.last_contact(member_id)
-        return member_id == self.member_id or silence < self.config.election_ms / 1000
+        patience = self.config.election_ms / 1000
+        if not self.is_leader:
+            patience = max(patience, FOLLOWER_HEARS_SECONDS)
+        return member_id == self.member_id or silence < patience
 
     def change_membership(
         self,
@@ -317,18 +342,11 @@ class Server:
         steps: tuple[ConfChangeSingle, ...],
         completion: Completion,
     ) -> None:
-        """Proposes one change of membership; leader only.
+        """Puts one change of membership into the log.
 
         `completion` gets the `MembershipApplied`, or an UnavailableError; the id is drawn here.
         """
-        change.id = self.clock.random_below(1 << 62) + 1
-        try:
-            self._raft.propose_conf_change(ConfChange(steps, encode_membership_change(change)))
-        except ProposalDropped as dropped:
-            completion(UnavailableError(dropped.reason))
-            return
-        deadline = self.clock.monotonic() + REQUEST_SECONDS
-        self._membership_waiters[change.id] = _MembershipWaiter(completion, deadline)
+        self._changes.propose(change, steps, completion)
         self.wake()
 
     def _heard(self) -> dict[MemberId, float]:
@@ -341,9 +359,7 @@ class Server:
     def _expire_waiters(self, now: float) -> None:
         self._proposals.expire(now)
         self._reads.expire(now)
-        waiters = self._membership_waiters
-        for change_id in [key for key, waiter in waiters.items() if waiter.deadline <= now]:
-            waiters.pop(change_id).completion(UnavailableError("request timed out"))
+        self._changes.again(now)
 
     # Turns and what they call back.
 
@@ -399,6 +415,7 @@ class Server:
         self._announcer.changed(state, self.term)
         if state.leader != self.leader_id:
             self.leader_id = state.leader
+            self._peers_generation = -1  # one that was removed is let go when it leads no more
             self.stats.leader_changed(self.clock.wall_ns() if state.leader else 0)
             self._proposals.leader_changed()
         is_leader = state.role is Role.LEADER
@@ -407,6 +424,8 @@ class Server:
             self._upkeep.leadership_changed(is_leader)
             if not is_leader:
                 self._on_deposed()
+                if self.cluster.was_removed(self.member_id):
+                    self.leave()
 
     def _install(self, meta: SnapshotMeta) -> None:
         assert self._pending_install is not None, "raft takes a snapshot only while it is stepped"
@@ -424,11 +443,13 @@ class Server:
             if member is not None and member.id != self.member_id:
                 _log.info("%s: peer %s: '%s'", self.name, verb, member.name)
         self._sync_peers()
-        waiter = self._membership_waiters.pop(outcome.change_id, None)
-        if waiter is not None:
-            waiter.completion(outcome)
-        if outcome.removed is not None and outcome.removed.id == self.member_id:
-            self.on_failure("removed during cluster re-configuration")
+        self._changes.applied(outcome)
+        if outcome.removed is None or outcome.removed.id != self.member_id:
+            return
+        if self.is_leader:
+            _log.info("%s: leads no longer than until another member can", self.name)
+        else:
+            self.leave()
 
     def _sync_peers(self) -> None:
         if self._peers_generation == self.cluster.generation:
@@ -437,7 +458,7 @@ class Server:
         members = self.cluster.members
         if not members:
             return  # a joiner knows its peers from its seat until the log tells
-        for gone in self._peers.keys() - members.keys():
+        for gone in self._peers.keys() - members.keys() - {self.leader_id}:
             del self._peers[gone]
             self._peer_added_at.pop(gone, None)
             self._transport.remove_peer(gone)
@@ -458,11 +479,6 @@ _ANSWERS = frozenset((MessageType.APPEND_RESPONSE, MessageType.HEARTBEAT_RESPONS
 
 def _data_bytes(message: Message) -> int:
     return sum(len(entry.data) for entry in message.entries)
-
-
-class _MembershipWaiter(Struct):
-    completion: Completion
-    deadline: float
 
 
 def _nothing() -> None:

@@ -91,7 +91,8 @@ class Upkeep:
         present = msgspec.structs.replace(known, name=name, client_urls=client_urls)
         if present == known:
             return True
-        self._propose_once(UpdateMember(present), self._clock.monotonic())
+        update = UpdateMember(present, keeps_peer_urls=True)
+        self._propose_once(update, self._clock.monotonic())
         return False
 
     def start_background(self) -> None:

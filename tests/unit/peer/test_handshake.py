@@ -54,4 +54,5 @@ def test_acceptance_is_a_switch_of_protocols() -> None:
 
 
 def test_refusal_is_text() -> None:
-    assert handshake.refusal_head().startswith(b"HTTP/1.1 412 ")
+    assert handshake.refusal_head(was_removed=False).startswith(b"HTTP/1.1 412 ")
+    assert handshake.refusal_head(was_removed=True).startswith(b"HTTP/1.1 410 ")

@@ -157,7 +157,7 @@ def test_a_member_introduces_itself_until_the_log_has_told() -> None:
     present = msgspec.structs.replace(
         unnamed, name=config.name, client_urls=config.advertised_client_urls
     )
-    assert desk.proposed == [UpdateMember(present)]
+    assert desk.proposed == [UpdateMember(present, keeps_peer_urls=True)]
     desk.applier.cluster.put(present)
     assert desk.upkeep.introduce(7)
     assert len(desk.proposed) == 1
