@@ -218,30 +218,42 @@ def _is_told(operation: Operation) -> bool:
 
 
 _KINDS = {
-    Action.SET: (Kind.SET,),
-    Action.CREATE: (Kind.CREATE,),
-    Action.UPDATE: (Kind.UPDATE,),
-    Action.COMPARE_AND_SWAP: (Kind.COMPARE_AND_SWAP,),
-    Action.COMPARE_AND_DELETE: (Kind.COMPARE_AND_DELETE,),
-    Action.DELETE: (Kind.DELETE, Kind.DELETE_TREE),
+    Action.SET: Kind.SET,
+    Action.CREATE: Kind.CREATE,
+    Action.UPDATE: Kind.UPDATE,
+    Action.COMPARE_AND_SWAP: Kind.COMPARE_AND_SWAP,
+    Action.COMPARE_AND_DELETE: Kind.COMPARE_AND_DELETE,
+    Action.DELETE: Kind.DELETE,
 }
 
 
 def _cause(key: bytes, change: Change, unknown: list[Operation]) -> Operation:
     """The operation that made a change no answer tells of; it is taken from `unknown`."""
-    record = change.record
+    record, prev = change.record, change.prev
     outcome = Outcome(record.mod_revision)
     if record.action == Action.EXPIRE:
-        expiration = 0 if change.prev is None or record.silent else change.prev.expiration
+        expiration = 0 if prev is None or record.silent else prev.expiration
         return Operation("", "", Kind.EXPIRE, key, 0.0, expiration=expiration, outcome=outcome)
-    kinds = _KINDS[Action(record.action)]
+    kind = Kind.DELETE_TREE if record.silent else _KINDS[Action(record.action)]
     for at, operation in enumerate(unknown):
-        if operation.kind in kinds and operation.value == record.value:
+        if operation.kind is kind and _may_have_made(operation, change):
             # A directory's delete is the cause of many changes.
-            if operation.kind is not Kind.DELETE_TREE:
+            if kind is not Kind.DELETE_TREE:
                 del unknown[at]
             return msgspec.structs.replace(operation, outcome=outcome)
     raise Violation(f"{key.decode()} was changed at {record.mod_revision}, but nobody asked for it")
+
+
+def _may_have_made(operation: Operation, change: Change) -> bool:
+    """Whether the operation, of the right kind, leaves this record in the place of that one."""
+    prev = change.prev
+    if operation.value != change.record.value:
+        return False
+    if operation.prev_value and (prev is None or prev.value != operation.prev_value):
+        return False
+    return not operation.prev_index or (
+        prev is not None and prev.mod_revision == operation.prev_index
+    )
 
 
 def find_fault(operations: Sequence[Operation]) -> str | None:

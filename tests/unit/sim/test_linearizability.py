@@ -429,8 +429,26 @@ def test_one_delete_of_a_directory_explains_many_changes() -> None:
         change(Action.SET, 4, b"2"),
         change(Action.DELETE, 5),
     ]
+    for gone in changes[1::2]:
+        gone.record.silent = True
     operations = [set_to(b"1", 0, 1, 2), set_to(b"2", 0, 9, 4), tree]
     assert find_fault(explained(KEY, operations, changes)) is None
+
+
+def test_only_what_compares_equal_can_have_been_done() -> None:
+    first = change(Action.SET, 2, b"1")
+    gone = change(Action.COMPARE_AND_DELETE, 3, prev=first.record)
+    sent = [
+        asked(Kind.COMPARE_AND_DELETE, 0, inf, prev_value=b"2"),
+        asked(Kind.COMPARE_AND_DELETE, 0, inf, prev_index=1),
+        asked(Kind.DELETE, 0, inf),
+        asked(Kind.DELETE_TREE, 0, inf),
+        asked(Kind.COMPARE_AND_DELETE, 0, inf, prev_value=b"1", prev_index=2),
+    ]
+    found = explained(KEY, [set_to(b"1", 0, 1, 2), *sent], [first, gone])
+    assert [one.prev_index for one in found if one.kind is Kind.COMPARE_AND_DELETE] == [2]
+    with pytest.raises(Violation, match="nobody asked"):
+        explained(KEY, [set_to(b"1", 0, 1, 2), *sent[:-1]], [first, gone])
 
 
 def test_an_acknowledged_write_must_be_in_the_log() -> None:
