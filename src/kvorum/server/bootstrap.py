@@ -74,10 +74,10 @@ async def open_member(
         files = open_files()
         with _released_on_error(files):
             seat = await join(config, clock)
-            return _sit_down(config, files, seat)
+            return sit_down(config, files, seat)
     if config.era is Era.MODERN and config.initial_cluster_state == "existing":
         seat = await find_seat(config)
-        return _sit_down(config, open_files(), seat)
+        return sit_down(config, open_files(), seat)
     files = open_files()
     metadata = _alone(config, clock) if config.era is Era.LEGACY else _together(config)
     wal = files.create_log(metadata)
@@ -120,10 +120,10 @@ def _stable_id(*parts: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1 or 1
 
 
-def _sit_down(config: Config, files: Files, seat: Seat) -> Opened:
+def sit_down(config: Config, files: Files, seat: Seat) -> Opened:
     """Starts with an empty log; the leader fills it."""
     identity = Identity(seat.cluster_id, seat.member_id, config.name)
-    wal = files.create_log(LogMetadata(identity))
+    wal = files.create_log(LogMetadata(identity, peers=seat.peers))
     return Opened(identity, files, wal, MemoryStorage(), seat.peers)
 
 
@@ -166,7 +166,7 @@ def _open(files: Files, wal: Wal, recovered: Recovered, metadata: LogMetadata) -
         wal.append(recovered.hard_state, recovered.entries)
         wal.sync_now()
     storage = load_log(files, wal, recovered)
-    return Opened(metadata.identity, files, wal, storage, {})
+    return Opened(metadata.identity, files, wal, storage, metadata.peers)
 
 
 def _first_entries(metadata: LogMetadata, founders: list[Member]) -> tuple[HardState, list[Entry]]:

@@ -32,12 +32,14 @@ class LogMetadata(Struct, array_like=True):
     """What the log says of itself: whose it is, and with whom the cluster was born.
 
     `founders` is None for a member that joined. A founder's first entries follow from it, so a
-    crash before they were written loses nothing.
+    crash before they were written loses nothing. `peers` is whom a joiner was told of with its
+    seat: until the log tells, it could answer nobody after a crash without them.
     """
 
     identity: Identity
     founders: list[Member] | None = None
     is_legacy: bool = False
+    peers: dict[MemberId, str] = {}
 
 
 class Files(Protocol):

@@ -19,6 +19,7 @@ from kvorum.apply.commands import Command, MembershipChange
 from kvorum.backend.base import Installer, ReadView
 from kvorum.clock import Clock
 from kvorum.config import Config
+from kvorum.errors import StorageError
 from kvorum.membership import MembershipFault
 from kvorum.raft.rawnode import RaftConfig, RawNode, SoftState
 from kvorum.raft.storage import MemoryStorage
@@ -404,7 +405,13 @@ class Server:
 
     def _send_snapshot(self, message: Message) -> None:
         """Sends the state as it is now, which may be newer than what raft asked for."""
-        view = self._backend.view()
+        try:
+            view = self._backend.view()
+        except StorageError as error:
+            # The member is about to end; what else this turn brings must not be lost with it.
+            _log.warning("%s: no snapshot for %x: %s", self.name, message.target, error)
+            self._raft.report_snapshot(message.target, ok=False)
+            return
         index, term = self._backend.applied
         assert view.applied_index == index
         message.snapshot = SnapshotMeta(index, term, self.cluster.conf_state)

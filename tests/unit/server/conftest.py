@@ -234,7 +234,7 @@ class MemoryCluster:
         self.run_until(lambda: bool(answers))
         seat = answers[0]
         if isinstance(seat, Seat):
-            member.run(bootstrap._sit_down(config, member.files, seat))
+            member.run(bootstrap.sit_down(config, member.files, seat))
         return answers
 
     def leader(self) -> Member:

@@ -88,6 +88,18 @@ def test_a_crash_before_the_first_entries_loses_nothing(cluster: MemoryCluster) 
     assert member.server.cluster_id == member.server.cluster.cluster_id == 9
 
 
+def test_a_joiner_that_crashes_before_its_first_entry_can_still_be_heard(
+    cluster: MemoryCluster, single: Member
+) -> None:
+    assert single.is_up
+    joiner = cluster.add(cluster.legacy_config(2))
+    cluster.join(joiner)
+    joiner.crash()
+    joiner.start()
+    assert joiner.server.applied_index == 0, "it crashed too late to prove anything"
+    cluster.run_until(lambda: len(joiner.server.cluster.members) == 2, "the log")
+
+
 def entries(first: int, last: int, term: int = 3) -> list[Entry]:
     return [Entry(term, index) for index in range(first, last + 1)]
 

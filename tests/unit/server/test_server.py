@@ -5,7 +5,7 @@ import errno
 import pytest
 from tests.unit.server.conftest import Member, MemoryCluster
 
-from kvorum.errors import KeyExists, UnavailableError
+from kvorum.errors import KeyExists, StorageError, UnavailableError
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Event
 
@@ -242,3 +242,24 @@ def test_a_new_leader_misses_the_one_it_joined_through(
     cluster.run_until(
         lambda: any('peer="machine1" missed=1' in one.getMessage() for one in caplog.records)
     )
+
+
+def test_a_failed_backend_sends_no_snapshot_and_takes_nothing_else_down(
+    cluster: MemoryCluster,
+) -> None:
+    members = [cluster.add(cluster.legacy_config(n, snapshot_count=3)) for n in (1, 2, 3)]
+    members[0].start()
+    cluster.leader()
+    for member in members[1:]:
+        cluster.join(member)
+    cluster.run_until(lambda: all(len(m.server.cluster.members) == 3 for m in members))
+    members[2].crash()
+    for number in range(10):
+        cluster.write(v2.Set(b"/a", b"%d" % number))
+    leader = cluster.leader()
+    leader.files.memory.failed = StorageError("the disk is full", leader.files.log_path)
+    members[2].start()
+    cluster.advance(1.0)
+    assert members[2].server.applied_index < leader.server.applied_index
+    results = leader.propose(v2.Set(b"/b", b"1"))
+    cluster.run_until(lambda: bool(results), "an answer")
