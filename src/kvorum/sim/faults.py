@@ -1,0 +1,372 @@
+"""What goes wrong in a run, how often, and when it is over.
+
+Every run draws anew which kinds of fault it has and how often each comes; about every second kind
+is left out, for faults hide each other. Some are always there (`LinkRates`, clocks that drift), the
+others come one after the other, at moments that do not depend on what the cluster does.
+
+A fault that loses what was durable (wipe, rot) hits only when every other member has everything:
+consensus promises nothing for more.
+
+The caller: `start`; `heal` when all shall be well again.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+
+from kvorum.sim.chance import Chance
+from kvorum.sim.cluster import Host, Process, SimCluster
+from kvorum.sim.loop import Callback
+from kvorum.sim.network import LinkRates, Pair
+
+MEMBERS_MAX = 5
+"""No more are added."""
+
+LOSSY_MEMBERS_MIN = 3
+"""With fewer, a member that is lost takes the quorum with it."""
+
+
+class Rates(Struct):
+    """Which faults a run has.
+
+    Attributes:
+        every: mean seconds between two faults of a kind; a kind left out never comes.
+        links: what the network does all the time.
+        drift: of clocks, as a share.
+        skew: of clocks at the beginning, in seconds.
+    """
+
+    every: dict[str, float]
+    links: LinkRates
+    drift: float = 0.0
+    skew: float = 0.0
+
+
+_EVERY = {
+    "kill": 8.0,
+    "power cut": 10.0,
+    "all down": 30.0,
+    "stop": 20.0,
+    "pause": 15.0,
+    "partition": 8.0,
+    "clog": 15.0,
+    "slow disk": 15.0,
+    "sync failure": 25.0,
+    "full disk": 30.0,
+    "commit failure": 30.0,
+    "rot": 30.0,
+    "wipe": 30.0,
+    "clock jump": 15.0,
+    "membership": 12.0,
+    "handover": 12.0,
+}
+"""Mean seconds between two faults of a kind, in a run that has it."""
+
+_ALWAYS = ("loss", "duplication", "reordering", "breaking", "drift", "skew")
+
+KINDS = (*_EVERY, *_ALWAYS)
+"""Every kind of fault, by the name that a command line takes."""
+
+
+def draw_rates(chance: Chance, allowed: tuple[str, ...] = KINDS) -> Rates:
+    """The faults of one run; the draws of a kind do not depend on which others are allowed."""
+    has = {kind: chance.happens(0.5) and kind in allowed for kind in KINDS}
+    scale = {kind: chance.between(0.4, 2.0) for kind in KINDS}
+    links = LinkRates(
+        latency=0.0005 + chance.exponential(0.003),
+        is_lossy=chance.happens(0.4),
+        chunk_bytes=chance.choice((64, 1024, 65536)),
+    )
+    for kind in ("loss", "duplication", "reordering"):
+        setattr(links, kind, 0.05 * scale[kind] if has[kind] else 0.0)
+    links.breaking = 0.01 * scale["breaking"] if has["breaking"] else 0.0
+    return Rates(
+        every={kind: mean * scale[kind] for kind, mean in _EVERY.items() if has[kind]},
+        links=links,
+        drift=0.05 * scale["drift"] if has["drift"] else 0.0,
+        skew=2.0 * scale["skew"] if has["skew"] else 0.0,
+    )
+
+
+class Faults:
+    """The faults of one run.
+
+    Attributes:
+        on_jump: told of a process before its clock is set.
+    """
+
+    def __init__(self, cluster: SimCluster, chance: Chance, rates: Rates) -> None:
+        self.on_jump: Callable[[Process], object] = _nobody
+        self._cluster = cluster
+        self._chance = chance
+        self._rates = rates
+        self._is_over = False
+        self._mends: list[Callback] = []
+        self._actions: dict[str, Callable[[], bool]] = {
+            "kill": partial(self._crash, is_power_cut=False),
+            "power cut": partial(self._crash, is_power_cut=True),
+            "all down": self._all_down,
+            "stop": self._stop,
+            "pause": self._pause,
+            "partition": self._partition,
+            "clog": self._clog,
+            "slow disk": self._slow_disk,
+            "sync failure": self._fail_syncs,
+            "full disk": self._fill_disk,
+            "commit failure": self._fail_commits,
+            "rot": self._rot,
+            "wipe": self._wipe,
+            "clock jump": self._jump,
+            "membership": self._change_membership,
+            "handover": self._hand_over,
+        }
+
+    def start(self) -> None:
+        """Faults come from now on."""
+        for kind in self._rates.every:
+            self._schedule(kind)
+
+    def heal(self) -> None:
+        """No more faults; what is cut, asleep, down or slow is well again."""
+        self._is_over = True
+        cluster = self._cluster
+        for mend in self._mends:
+            mend()
+        cluster.network.clogs.clear()
+        rates = cluster.network.rates
+        rates.loss = rates.duplication = rates.reordering = rates.breaking = 0.0
+        for host in cluster.hosts:
+            host.disk.slowness = 1.0
+            host.disk.sync_failure_rate = host.disk.commit_failure_rate = 0.0
+            host.disk.mend()
+            if host.process is None:
+                cluster.restart(host)
+            elif host.process.is_paused:
+                host.process.wake()
+        cluster.retire_removed()
+
+    def _schedule(self, kind: str) -> None:
+        delay = self._chance.exponential(self._rates.every[kind])
+        self._cluster.loop.call_later(delay, partial(self._come, kind))
+
+    def _come(self, kind: str) -> None:
+        if self._is_over:
+            return
+        if self._actions[kind]():
+            self._cluster.count(kind)
+        self._schedule(kind)
+
+    def _later(self, mean: float, callback: Callback) -> None:
+        """Ends a fault after a while, unless everything was healed before."""
+        delay = self._chance.exponential(mean)
+        self._cluster.loop.call_later(delay, lambda: None if self._is_over else callback())
+
+    def _draw_process(self) -> Process | None:
+        processes = self._cluster.processes
+        return self._chance.choice(processes) if processes else None
+
+    def _note(self, text: str) -> None:
+        self._cluster.trace.note(text)
+
+    # Processes
+
+    def _crash(self, *, is_power_cut: bool) -> bool:
+        process = self._draw_process()
+        if process is not None:
+            self._take_down(process, is_power_cut=is_power_cut)
+        return process is not None
+
+    def _take_down(self, process: Process, *, is_power_cut: bool) -> None:
+        self._cluster.crash(process, is_power_cut=is_power_cut)
+        self._later(1.5, partial(self._cluster.restart, process.host))
+
+    def _all_down(self) -> bool:
+        is_power_cut = self._chance.happens(0.7)
+        for process in self._cluster.processes:
+            self._take_down(process, is_power_cut=is_power_cut)
+        return True
+
+    def _stop(self) -> bool:
+        process = self._draw_process()
+        if process is None or process.is_paused:
+            return False
+        self._cluster.stop(process)
+        self._later(1.5, partial(self._cluster.restart, process.host))
+        return True
+
+    def _pause(self) -> bool:
+        leader = self._cluster.leader()
+        process = leader if leader and self._chance.happens(0.5) else self._draw_process()
+        if process is not None:
+            mean = self._chance.choice((0.3, 2.0, 10.0))
+            self._cluster.pause(process, self._chance.exponential(mean))
+        return process is not None
+
+    def _hand_over(self) -> bool:
+        leader = self._cluster.leader()
+        return leader is not None and leader.server.hand_over(_nothing)
+
+    def _jump(self) -> bool:
+        process = self._draw_process()
+        if process is None:
+            return False
+        seconds = self._chance.between(-1, 1) * self._chance.choice((0.5, 5.0, 60.0))
+        self.on_jump(process)
+        process.host.clock.jump(seconds)
+        self._note(f"{process.name}: the clock jumps by {seconds:.2f} s")
+        return True
+
+    # Network
+
+    def _partition(self) -> bool:
+        names = [host.name for host in self._cluster.hosts]
+        shape = self._chance.choice(("isolate", "split", "one way", "ring", "bridge", "pair"))
+        pairs = self._draw_pairs(shape, names)
+        self._note(f"{shape}: cut {' '.join(f'{a[7:]}>{b[7:]}' for a, b in pairs)}")
+        mend = self._cluster.network.cut(pairs)
+        is_mended: list[None] = []
+
+        def mend_once() -> None:
+            if not is_mended:
+                is_mended.append(None)
+                self._note(f"{shape}: mended")
+                mend()
+
+        self._mends.append(mend_once)
+        self._later(self._chance.choice((0.5, 3.0, 8.0)), mend_once)
+        return True
+
+    def _draw_pairs(self, shape: str, names: list[str]) -> list[Pair]:
+        chance, count = self._chance, len(names)
+        shift = chance.below(count)
+        order = names[shift:] + names[:shift]
+        if shape == "isolate":
+            return _both(order[:1], order[1:])
+        if shape == "one way":
+            out = [(order[0], other) for other in order[1:]]
+            return out if chance.happens(0.5) else [(b, a) for a, b in out]
+        if shape == "ring":
+            return [
+                (a, b)
+                for i, a in enumerate(order)
+                for j, b in enumerate(order)
+                if (i - j) % count not in (0, 1, count - 1)
+            ] or _both(order[:1], order[1:2])
+        if shape == "pair":
+            return _both(order[:1], order[1:2])
+        half = (count - (shape == "bridge")) // 2
+        return _both(order[:half], order[half : 2 * half] if shape == "bridge" else order[half:])
+
+    def _clog(self) -> bool:
+        hosts = self._cluster.hosts
+        pair = (self._chance.choice(hosts).name, self._chance.choice(hosts).name)
+        clogs = self._cluster.network.clogs
+        clogs[pair] = self._chance.exponential(0.5)
+        self._note(f"clogged: {pair[0]}>{pair[1]} by {clogs[pair]:.2f} s")
+        self._later(4.0, lambda: clogs.pop(pair, None))
+        return True
+
+    # Disks
+
+    def _draw_host(self) -> Host:
+        return self._chance.choice(self._cluster.hosts)
+
+    def _slow_disk(self) -> bool:
+        disk = self._draw_host().disk
+        disk.slowness = self._chance.choice((20.0, 200.0, 1000.0))
+        self._later(3.0, lambda: setattr(disk, "slowness", 1.0))
+        return True
+
+    def _fail_syncs(self) -> bool:
+        host = self._draw_host()
+        host.disk.sync_failure_rate = 1.0
+        self._note(f"{host.name}: the next sync fails")
+        return True
+
+    def _fail_commits(self) -> bool:
+        host = self._draw_host()
+        host.disk.commit_failure_rate = 1.0
+        self._note(f"{host.name}: the next commit fails")
+        return True
+
+    def _fill_disk(self) -> bool:
+        host = self._draw_host()
+        host.disk.fill(self._chance.below(3000))
+        self._note(f"{host.name}: the disk fills up")
+        return True
+
+    def _draw_loss(self) -> Process | None:
+        """A member that the others can do without."""
+        cluster = self._cluster
+        if not cluster.is_whole():
+            return None
+        leader = cluster.leader()
+        if leader is None or len(leader.server.cluster.conf_state.voters) < LOSSY_MEMBERS_MIN:
+            return None
+        return self._draw_process()
+
+    def _rot(self) -> bool:
+        process = self._draw_loss()
+        if process is None:
+            return False
+        self._cluster.crash(process, is_power_cut=self._chance.happens(0.5))
+        is_damaged = process.host.disk.rot()
+        self._note(f"{process.name}: a bit rots {is_damaged}")
+        self._later(0.5, partial(self._cluster.restart, process.host))
+        return is_damaged
+
+    def _wipe(self) -> bool:
+        process = self._draw_loss()
+        if process is not None:
+            self._cluster.wipe(process.host)
+        return process is not None
+
+    # Members
+
+    def _change_membership(self) -> bool:
+        cluster = self._cluster
+        leader = cluster.leader()
+        if leader is not None and not any(host.is_waiting for host in cluster.hosts):
+            for member_id in cluster.ghosts(leader)[:1]:
+                cluster.remove(leader, member_id)
+                return True
+        if leader is None or not cluster.is_whole():
+            return False
+        members = leader.server.cluster.members
+        count = len(members)
+        if count > LOSSY_MEMBERS_MIN and (count >= MEMBERS_MAX or self._chance.happens(0.5)):
+            member_id = self._chance.choice(sorted(members))
+            cluster.remove(leader, member_id)
+        else:
+            idle = [host for host in cluster.hosts if host.is_retired]
+            host = self._chance.choice(idle) if idle else cluster.add_host()
+            if self._chance.happens(0.5):
+                cluster.admit(host)
+            else:
+                cluster.add_learner(leader, host)
+                self._later(3.0, self._promote)
+        return True
+
+    def _promote(self) -> None:
+        leader = self._cluster.leader()
+        if leader is None:
+            return
+        learners = leader.server.cluster.conf_state.learners
+        if learners and self._cluster.is_whole():
+            self._cluster.promote(leader, learners[0])
+        elif learners:
+            self._later(3.0, self._promote)
+
+
+def _both(some: list[str], others: list[str]) -> list[Pair]:
+    """Both directions of every link between the two groups."""
+    return [pair for a in some for b in others for pair in ((a, b), (b, a))]
+
+
+def _nothing() -> None:
+    """Nobody waits."""
+
+
+def _nobody(process: Process) -> None:
+    del process
