@@ -2,12 +2,36 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
-from tests.unit.server.conftest import TICK_SECONDS, Member, MemoryCluster
+from tests.unit.server.conftest import TICK_SECONDS, Member, MemoryCluster, MemoryFiles
 
+from kvorum.config import Config
+from kvorum.server.files import LogMetadata, decode_metadata
 from kvorum.server.server import Server
 from kvorum.sim.checkers import Judges
 from kvorum.sim.loop import SimLoop
+from kvorum.wal.replay import Recovered
+from kvorum.wal.wal import Wal
+
+SEGMENT_BYTES = 1 << 14
+
+
+class SmallFiles(MemoryFiles):
+    """A log in small segments: a restart reads all of them."""
+
+    def create_log(self, metadata: LogMetadata) -> Wal:
+        self.has_data = True
+        encoded = msgspec.msgpack.encode(metadata)
+        return Wal.create_in(
+            self._disk, encoded, self.syncer, self.failures.append, segment_bytes=SEGMENT_BYTES
+        )
+
+    def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
+        wal, recovered = Wal.open_in(
+            self._disk, self.syncer, self.failures.append, segment_bytes=SEGMENT_BYTES
+        )
+        return wal, recovered, decode_metadata(recovered.metadata)
 
 
 class Life:
@@ -40,6 +64,11 @@ class Judged(MemoryCluster):
         self.first = self.add(self.legacy_config(1, **settings))
         self.first.start()
         self.run_until(lambda: self.first.server.cluster.attributes.config_index != 0)
+
+    def add(self, config: Config) -> Member:
+        member = super().add(config)
+        member.files = SmallFiles(self.queue.append)
+        return member
 
     @property
     def processes(self) -> list[Life]:

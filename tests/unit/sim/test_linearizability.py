@@ -323,7 +323,7 @@ def shown(node: Node) -> Seen:
 
 
 @given(wild_histories())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_agrees_with_brute_force_on_wild_histories(operations: list[Operation]) -> None:
     assert (find_fault(operations) is None) == brute_force(operations)
 
