@@ -51,10 +51,30 @@ class Address(NamedTuple):
     """An IP address; empty for all interfaces."""
     port: int
     """0 lets the system choose."""
+    is_tls: bool = False
+    """Whether it is served over TLS."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """What one side of a server shows, and whom it trusts; all of it PEM files."""
+
+    cert_file: Path | None = None
+    """The certificate, and behind it what leads to its CA; None shows none: callers only."""
+    key_file: Path | None = None
+    """The certificate's key, without password; None when it is in `cert_file`."""
+    ca_file: Path | None = None
+    """The only certificates that vouch for the other side; None for the system's."""
+    client_cert_auth: bool = False
+    """Whether callers must show a certificate even without `ca_file`."""
+
+    @property
+    def requires_client_cert(self) -> bool:
+        """Whether callers without a certificate that is vouched for are refused."""
+        return self.client_cert_auth or self.ca_file is not None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +98,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Where peers are served."""
     advertised_peer_urls: tuple[str, ...] = ("http://localhost:2380",)
     """What peers are told."""
+    client_tls: TlsFiles | None = None
+    """What clients see on addresses that are served over TLS."""
+    peer_tls: TlsFiles | None = None
+    """The same for peers; this member shows and trusts the same when it calls them."""
 
     peers: tuple[str, ...] = ()
     """0.4: `host:port` of members to join through, tried in order; empty for a new cluster."""
@@ -180,7 +204,8 @@ def _identity_faults(config: Config) -> list[str]:
 
 
 def _address_faults(config: Config) -> list[str]:
-    faults = []
+    faults = _tls_faults("client", "", config.client_listen_addresses, config.client_tls)
+    faults += _tls_faults("peer", "peer-", config.peer_listen_addresses, config.peer_tls)
     for flag, addresses in (
         ("--listen-client-urls", config.client_listen_addresses),
         ("--listen-peer-urls", config.peer_listen_addresses),
@@ -199,11 +224,30 @@ def _address_faults(config: Config) -> list[str]:
         if not urls:
             faults.append(f"{flag} must name at least one URL")
         faults += [
-            f"{flag}: {url} is not an http URL" for url in urls if not url.startswith("http://")
+            f"{flag}: {url} is not an http or https URL"
+            for url in urls
+            if not url.startswith(("http://", "https://"))
         ]
-    both = set(config.client_listen_addresses) & set(config.peer_listen_addresses)
-    faults += [f"clients and peers cannot share {one}" for one in sorted(both) if one.port]
+    clients, peers = map(_places, (config.client_listen_addresses, config.peer_listen_addresses))
+    faults += [f"clients and peers cannot share {place}" for place in sorted(clients & peers)]
     return faults
+
+
+def _places(addresses: tuple[Address, ...]) -> set[str]:
+    return {str(one) for one in addresses if one.port}
+
+
+def _tls_faults(
+    side: str, prefix: str, addresses: tuple[Address, ...], files: TlsFiles | None
+) -> list[str]:
+    if files is not None and files.cert_file is not None:
+        return []
+    return [
+        f"TLS key/cert (--{prefix}cert-file, --{prefix}key-file) must be provided for {side} url"
+        f" https://{address} with HTTPS scheme"
+        for address in addresses
+        if address.is_tls
+    ]
 
 
 def _timing_faults(config: Config) -> list[str]:

@@ -14,8 +14,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import uvloop
@@ -23,9 +23,11 @@ import uvloop
 from kvorum.api.peers import PeerRouter
 from kvorum.api.routes import client_router
 from kvorum.clock import Clock, SystemClock
-from kvorum.config import Address, Config, Era
+from kvorum.config import Address, Config, Era, TlsFiles
+from kvorum.errors import ConfigError
 from kvorum.net.connection import Limits
 from kvorum.net.listener import Listener, bind
+from kvorum.net.tls import Credentials, caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
 from kvorum.server.bootstrap import open_member
 from kvorum.server.files import DiskFiles
@@ -120,6 +122,7 @@ class RunningServer:
         """Opens everything, in order. Raises as `run` does."""
         config = self.config
         loop = asyncio.get_running_loop()
+        credentials = _Credentials(config)
         peer_sockets = [self._bind(address) for address in config.peer_listen_addresses]
         client_sockets = [self._bind(address) for address in config.client_listen_addresses]
         has_data = DataDir.has_data(config.data_dir)
@@ -134,7 +137,9 @@ class RunningServer:
         open_files = partial(DiskFiles, config.data_dir, post, self._disk_failed, watch)
         opened = await open_member(config, self._clock, open_files, has_data=has_data)
         identity = opened.identity
-        transport = Transport(identity.cluster_id, identity.member_id, config.name, self._clock)
+        transport = Transport(
+            identity.cluster_id, identity.member_id, config.name, self._clock, credentials.caller
+        )
         server = Server(config, self._clock, opened, transport, loop.call_soon)
         server.on_failure = self._failed
         server.on_removed = self._on_end
@@ -152,8 +157,8 @@ class RunningServer:
             _log.info("%s starting in peer mode", config.name)
         peer_limits = Limits(body_bytes_max=PEER_BODY_BYTES_MAX)
         peers = PeerRouter(server, transport.handle)
-        for peer_socket in peer_sockets:
-            await self._listen(Listener(peer_socket, peers, peer_limits, self._clock))
+        for peer_socket, shown in zip(peer_sockets, credentials.peer, strict=True):
+            await self._listen(Listener(peer_socket, peers, peer_limits, self._clock, shown))
         server.start()
         self._tick()
         await self._wait_until_ready()
@@ -164,8 +169,8 @@ class RunningServer:
             write_timeout_seconds=config.http_write_timeout_seconds,
         )
         clients = client_router(server)
-        for client_socket in client_sockets:
-            await self._listen(Listener(client_socket, clients, client_limits, self._clock))
+        for client_socket, shown in zip(client_sockets, credentials.client, strict=True):
+            await self._listen(Listener(client_socket, clients, client_limits, self._clock, shown))
         if config.era is Era.MODERN:
             _log.info("ready to serve client requests")
 
@@ -191,7 +196,7 @@ class RunningServer:
         self._on_end()
 
     def _bind(self, address: Address) -> socket.socket:
-        bound = bind(*address)
+        bound = bind(address.host, address.port)
         self._sockets.append(bound)
         return bound
 
@@ -227,6 +232,38 @@ class RunningServer:
             _log.critical("%s: %s", self.config.name, reason)
             self.exit_code = 1
             self._on_end()
+
+
+class _Credentials:
+    """What is shown on each listen address, None in the clear, and to the peers that are called.
+
+    Raises:
+        ConfigError: files cannot be used.
+    """
+
+    def __init__(self, config: Config) -> None:
+        is_legacy = config.era is Era.LEGACY
+        with _labelled("TLS info error: " if is_legacy else ""):
+            self.client = _shown(config.client_listen_addresses, config.client_tls)
+        with _labelled("client TLS error: " if is_legacy else ""):
+            self.peer = _shown(config.peer_listen_addresses, config.peer_tls)
+            self.caller = caller_credentials(config.peer_tls) if config.peer_tls else None
+
+
+def _shown(addresses: tuple[Address, ...], files: TlsFiles | None) -> list[Credentials | None]:
+    if files is None or not any(one.is_tls for one in addresses):
+        return [None] * len(addresses)
+    credentials = server_credentials(files)
+    return [credentials if one.is_tls else None for one in addresses]
+
+
+@contextmanager
+def _labelled(label: str) -> Iterator[None]:
+    """Puts the words in front that 0.4 has for a fault."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError([label + fault for fault in error.faults]) from error
 
 
 def _announce(

@@ -62,8 +62,8 @@ def test_an_address_is_written_as_go_writes_it(address: Address, text: str) -> N
             "--listen-peer-urls: port 65536 is not between 0 and 65535",
         ),
         (
-            {"advertised_client_urls": ("https://h:1",)},
-            "--advertise-client-urls: https://h:1 is not an http URL",
+            {"advertised_client_urls": ("ftp://h:1",)},
+            "--advertise-client-urls: ftp://h:1 is not an http or https URL",
         ),
         (
             {"peer_listen_addresses": (Address("127.0.0.1", 2379),)},

@@ -103,7 +103,7 @@ def test_a_member_joins_and_the_first_hands_over(tmp_path: Path) -> None:
 def test_a_taken_port_leaves_nothing_behind(tmp_path: Path) -> None:
     async def scenario() -> None:
         host, config = Host(), config_of(tmp_path, 1)
-        with bind(*config.client_listen_addresses[0]) as taken:
+        with bind("127.0.0.1", config.client_listen_addresses[0].port) as taken:
             taken.listen()
             with pytest.raises(OSError, match="in use"):
                 await host.start(config)

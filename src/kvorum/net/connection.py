@@ -101,7 +101,11 @@ class Connections:
     @property
     def is_overrun(self) -> bool:
         """Too many even to tell them."""
-        return len(self._open) > self.limits.connections_max + REFUSALS_MAX
+        return not self.has_room(-1)
+
+    def has_room(self, beginning: int) -> bool:
+        """Whether one more may be taken in, if only to be refused, while others are beginning."""
+        return len(self._open) + beginning < self.limits.connections_max + REFUSALS_MAX
 
     def discard(self, connection: "Connection") -> None:
         """The connection is closed, or is somebody else's now."""
@@ -171,7 +175,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast("asyncio.Transport", transport)
-        remote = _format_remote(transport.get_extra_info("peername"))
+        remote = format_remote(transport.get_extra_info("peername"))
         connections = self._connections
         self._core = connections.make_core(remote, self._answered)
         refusal = connections.add(self)
@@ -298,7 +302,8 @@ class Connection(asyncio.Protocol):
             protocol.data_received(rest)
 
 
-def _format_remote(peername: tuple[str, int] | None) -> str:
+def format_remote(peername: tuple[str, int] | None) -> str:
+    """A client's address as logs and answers show it; nothing when it is gone."""
     if not peername:
         return ""
     host = peername[0].removeprefix("::ffff:")

@@ -13,20 +13,23 @@ The caller: every wait has a deadline; `http_request` raises and leaves nothing 
 
 import asyncio
 import errno
+import ssl
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from kvorum.errors import RemoteProtocolError, UnavailableError
+from kvorum.net.tls import Credentials, describe_tls, system_credentials
+from kvorum.net.tlsstream import TlsProtocol
 from kvorum.protocol.http1client import ResponseReader
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 1.0
 
 JITTER_STEPS = 1000
-DEFAULT_PORT = 80
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Backoff:
@@ -57,27 +60,41 @@ class HttpReply(Struct, frozen=True):
     body: bytes
 
 
+class Endpoint(NamedTuple):
+    """Where a URL leads."""
+
+    host: str
+    port: int
+    is_tls: bool
+
+
 async def http_request(
-    url: str, method: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+    url: str,
+    method: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout_seconds: float,
+    credentials: Credentials | None = None,
 ) -> HttpReply:
     """Sends one request on a connection of its own and reads the answer.
 
     Args:
-        url: `http://host:port/path?query`.
+        url: `http://host:port/path?query`, or https.
         method: in upper case.
         headers: besides Host, Connection and Content-Length.
         body: empty for none.
         timeout_seconds: for all of it.
+        credentials: for https; None trusts what the system trusts.
 
     Raises:
-        UnavailableError: nobody answered in time, or what answered is no HTTP server.
+        UnavailableError: nobody answered in time, or what answered is no HTTP server, or not the
+            one that was meant.
     """
-    host, port = split_address(url)
+    endpoint = split_address(url)
     caller = _Caller(_render_request(url, method, headers, body))
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_seconds):
-            transport, _ = await loop.create_connection(lambda: caller, host, port)
+            transport = await connect(lambda: caller, endpoint, credentials)
             try:
                 return await caller.answered
             finally:
@@ -88,8 +105,61 @@ async def http_request(
         raise UnavailableError(f"{url}: {describe(error)}") from error
 
 
-def split_address(url: str) -> tuple[str, int]:
-    """Host and port of an `http` URL.
+async def connect(
+    make_protocol: Callable[[], asyncio.Protocol],
+    endpoint: Endpoint,
+    credentials: Credentials | None,
+) -> asyncio.Transport:
+    """Opens one connection; over TLS it is open once the other side has proved its name.
+
+    Raises:
+        OSError: it cannot; `describe` says why.
+    """
+    loop = asyncio.get_running_loop()
+    host, port, is_tls = endpoint
+    if not is_tls:
+        transport, _ = await loop.create_connection(make_protocol, host, port)
+        return transport
+    context = (credentials or system_credentials()).current()
+    calling = _CallingTls(make_protocol(), context, host)
+    over_tls = calling.transport
+    raw, _ = await loop.create_connection(lambda: calling, host, port)
+    try:
+        await calling.done
+    except BaseException:
+        raw.close()
+        raise
+    return over_tls
+
+
+class _CallingTls(TlsProtocol):
+    """The caller's side of a TLS connection; `done` is resolved when it is open, or has failed."""
+
+    def __init__(self, inner: asyncio.Protocol, context: ssl.SSLContext, host: str) -> None:
+        super().__init__(inner)
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._context = context
+        self._host = host
+
+    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        return self._context.wrap_bio(incoming, outgoing, server_hostname=self._host)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.shake_hands()
+
+    def opened(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def failed(self, error: Exception | None) -> None:
+        self.raw.write(self.take_alert())
+        if not self.done.done():
+            self.done.set_exception(error or ConnectionResetError("the connection broke off"))
+
+
+def split_address(url: str) -> Endpoint:
+    """Where an `http` or `https` URL leads.
 
     Raises:
         UnavailableError: there is no such address.
@@ -99,15 +169,17 @@ def split_address(url: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise UnavailableError(f"{url}: {error}") from error
-    if parts.scheme != "http" or not host:
+    if parts.scheme not in DEFAULT_PORTS or not host:
         raise UnavailableError(f"{url}: not an address of the form http://host:port")
-    return host, port or DEFAULT_PORT
+    return Endpoint(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
 
 
 def describe(error: Exception) -> str:
     """What went wrong with a connection, in a few words."""
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, ssl.SSLError):
+        return describe_tls(error)
     if isinstance(error, OSError) and error.errno in errno.errorcode:
         return str(error.strerror)
     return str(error) or type(error).__name__

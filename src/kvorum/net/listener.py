@@ -26,6 +26,8 @@ import msgspec
 from kvorum.clock import Clock, SystemClock
 from kvorum.config import Address
 from kvorum.net.connection import Connection, Connections, Handler, Limits
+from kvorum.net.tls import Credentials
+from kvorum.net.tlsacceptor import TlsAcceptor
 from kvorum.protocol.http1 import Http1Connection, Settings
 
 BACKLOG = 1024
@@ -110,7 +112,15 @@ def _open(family: int, address: tuple[object, ...], *, is_dual: bool = False) ->
 class Listener:
     """Accepts connections on one address until it is closed."""
 
-    def __init__(self, sock: socket.socket, handler: Handler, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        limits: Limits,
+        clock: Clock,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Accepts nothing yet; with credentials, connections will be over TLS."""
         self._socket = sock
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -121,6 +131,10 @@ class Listener:
         self._connections = Connections(
             self._loop, handler, limits, partial(Http1Connection, self._settings)
         )
+        self._acceptor: TlsAcceptor | None = None
+        if credentials is not None:
+            has_room = self._connections.has_room
+            self._acceptor = TlsAcceptor(credentials, self._make_connection, has_room)
         shortest = min(limits.read_timeout_seconds, limits.write_timeout_seconds)
         self._sweep_seconds = min(shortest / 4, SWEEP_SECONDS_MAX)
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -148,13 +162,17 @@ class Listener:
         self._renew_date()
         self._sweep()
         self._server = await self._loop.create_server(
-            lambda: Connection(self._connections), sock=self._socket, backlog=BACKLOG
+            self._acceptor.accept if self._acceptor else self._make_connection,
+            sock=self._socket,
+            backlog=BACKLOG,
         )
 
     async def close(self, grace_seconds: float = 0.0) -> None:
         """Stops accepting, waits for answers in flight, then drops what is left."""
         if self._server is not None:
             self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         emptied = asyncio.Event()
         self._connections.on_empty = emptied.set
         self._connections.stop_receiving()
@@ -166,6 +184,9 @@ class Listener:
                 await emptied.wait()
         for timer in self._timers.values():
             timer.cancel()
+
+    def _make_connection(self) -> Connection:
+        return Connection(self._connections)
 
     def _renew_date(self) -> None:
         self._settings.date_line = format_date_line(self._clock.wall_ns() // 1_000_000_000)

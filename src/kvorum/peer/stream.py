@@ -14,12 +14,14 @@ Rules:
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from typing import cast
 
 from kvorum.clock import Clock
 from kvorum.errors import RemoteProtocolError, UnavailableError
-from kvorum.net.dialer import Backoff, describe, split_address
+from kvorum.net.dialer import Backoff, connect, describe, split_address
+from kvorum.net.tls import Credentials
 from kvorum.peer import handshake
 from kvorum.peer.codec import FrameKind, FrameReader, encode_messages
 from kvorum.protocol.http1client import ResponseReader
@@ -156,8 +158,16 @@ class Link:
         on_removed: called when the peer says that this member was removed.
     """
 
-    def __init__(self, url: str, request: bytes, clock: Clock, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        request: bytes,
+        clock: Clock,
+        on_lost: Callable[[], None],
+        credentials: Credentials | None = None,
+    ) -> None:
         self.url = url
+        self._credentials = credentials
         self.on_removed: Callable[[], object] = _nothing
         self._request = request
         self._backoff = Backoff(clock.random_below)
@@ -192,7 +202,7 @@ class Link:
             self._retry.clear()
             call = Call(self._request)
             try:
-                await dial(self.url, call)
+                await dial(self.url, call, self._credentials)
             except (OSError, UnavailableError, RemoteProtocolError) as error:
                 call.close()
                 self._note_fault(error)
@@ -227,7 +237,9 @@ class Link:
         fault = describe(error)
         if fault != self._last_fault:
             self._last_fault = fault
-            level = logging.WARNING if isinstance(error, RemoteProtocolError) else logging.DEBUG
+            # Somebody answered: what it said will not go away by itself.
+            is_answer = isinstance(error, RemoteProtocolError | ssl.SSLError)
+            level = logging.WARNING if is_answer else logging.DEBUG
             _log.log(level, "cannot reach the peer at %s: %s", self.url, fault)
 
 
@@ -235,7 +247,7 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
-async def dial(url: str, call: Call) -> None:
+async def dial(url: str, call: Call, credentials: Credentials | None = None) -> None:
     """Connects and waits until the other side has taken the call.
 
     Raises:
@@ -243,9 +255,9 @@ async def dial(url: str, call: Call) -> None:
         UnavailableError: the URL is no address.
         RemoteProtocolError: it was refused; the text says why.
     """
-    host, port = split_address(url)
+    endpoint = split_address(url)
     async with asyncio.timeout(CONNECT_SECONDS):
-        await asyncio.get_running_loop().create_connection(lambda: call, host, port)
+        await connect(lambda: call, endpoint, credentials)
         await call.accepted
 
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from kvorum.backend.base import ReadView
 from kvorum.clock import Clock
 from kvorum.errors import KvorumError
+from kvorum.net.tls import Credentials
 from kvorum.peer import handshake
 from kvorum.peer.codec import FrameKind, encode_frame, encode_messages
 from kvorum.peer.incoming import Incoming, IncomingSnapshot, IncomingStream, Receiver
@@ -47,11 +48,28 @@ def _nothing() -> None:
 class Transport:
     """All connections of one member. Implements what `Server` calls a transport."""
 
-    def __init__(self, cluster_id: int, member_id: MemberId, name: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster_id: int,
+        member_id: MemberId,
+        name: str,
+        clock: Clock,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Calls nobody yet.
+
+        Args:
+            cluster_id: of the cluster that both sides of a call must belong to.
+            member_id: this member.
+            name: this member, for the log.
+            clock: tells when a peer was heard; draws pauses.
+            credentials: for peers at https URLs; None trusts what the system trusts.
+        """
         self.cluster_id = cluster_id
         self.member_id = member_id
         self.name = name
         self.clock = clock
+        self.credentials = credentials
         self.receiver: Receiver
         """Set before the first peer is."""
         self.on_removed: Callable[[], object] = _nothing
@@ -176,7 +194,7 @@ class Transport:
         call = Call(request, SNAPSHOT_DEAD_SECONDS)
         ok = False
         try:
-            await dial(url, call)
+            await dial(url, call, self.credentials)
             await call.write_in_turn(encode_messages([message]))
             for chunk in view.chunks(CHUNK_BYTES):
                 await call.write_in_turn(encode_frame(FrameKind.CHUNK, chunk))

@@ -17,6 +17,7 @@ from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.errors import UnavailableError
 from kvorum.net.dialer import HttpReply, http_request
+from kvorum.net.tls import Credentials, caller_credentials
 from kvorum.raft.types import MemberId
 from kvorum.server.seats import Seat
 
@@ -111,9 +112,10 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
     )
     body = msgspec.json.encode(request)
     patience = (3 * config.heartbeat_ms + config.election_ms) / 1000 + 1
+    scheme, credentials = _peer_access(config)
     for peer in filter(None, map(str.strip, peers)):
         try:
-            seat = await _ask(f"http://{peer}/join", body, patience)
+            seat = await _ask(f"{scheme}://{peer}/join", body, patience, credentials)
         except UnavailableError as error:
             _log.info("%s attempted to join via %s failed: %s", config.name, peer, error)
         else:
@@ -122,11 +124,18 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
     return None
 
 
-async def _ask(url: str, body: bytes, patience: float) -> Seat:
+def _peer_access(config: Config) -> tuple[str, Credentials | None]:
+    """The scheme of peers given as `host:port`, and what to show them."""
+    if config.peer_tls is None:
+        return "http", None
+    return "https", caller_credentials(config.peer_tls)
+
+
+async def _ask(url: str, body: bytes, patience: float, credentials: Credentials | None) -> Seat:
     for _ in range(REDIRECTS_MAX):
         _log.info("Send Join Request to %s", url)
         try:
-            reply = await http_request(url, "PUT", JSON_HEADERS, body, patience)
+            reply = await http_request(url, "PUT", JSON_HEADERS, body, patience, credentials)
         except UnavailableError as error:
             reason = f"fail checking join version: Client Internal Error ({error})"
             raise UnavailableError(reason) from error
@@ -150,9 +159,10 @@ async def find_seat(config: Config) -> Seat:
         "cannot fetch cluster info from peer urls:"
         " could not retrieve cluster information from the given URLs"
     )
+    _, credentials = _peer_access(config)
     for url in (url for urls in config.initial_cluster.values() for url in urls if url not in own):
         try:
-            reply = await http_request(f"{url}/members", "GET", {}, b"", patience)
+            reply = await http_request(f"{url}/members", "GET", {}, b"", patience, credentials)
             listing = msgspec.json.decode(reply.body, type=MemberListing)
         except (UnavailableError, msgspec.DecodeError) as error:
             _log.warning("cannot get the members from %s: %s", url, error)

@@ -14,6 +14,8 @@ from kvorum.net.connection import Connection, Limits
 from kvorum.protocol.exchange import Exchange
 from kvorum.protocol.http1 import UNANSWERED_MAX, Http1Connection
 
+pytestmark = pytest.mark.usefixtures("_both_wires")
+
 OK = b"HTTP/1.1 200 OK\r\n"
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -127,7 +129,8 @@ def test_refusal_arrives_although_the_client_goes_on_sending(run: Run) -> None:
             client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4000000\r\n\r\n")
             client.send(b"x" * 4_000_000)
             assert (await client.read_answer())[0] == 413
-            await client.writer.drain()
+            with suppress(ConnectionResetError):  # asyncio's TLS ends when the other side has
+                await client.writer.drain()
             client.close()
             await wait_until(lambda: listener.connection_count == 0)
 
@@ -183,8 +186,8 @@ def test_connections_far_over_the_limit_are_dropped(
             connected(listener),
         ):
             await wait_until(lambda: listener.connection_count == 1)
-            async with connected(listener) as second:
-                with suppress(ConnectionResetError):
+            with suppress(ConnectionResetError):
+                async with connected(listener) as second:
                     assert await second.read_to_end() == b""
             await wait_until(lambda: listener.connection_count == 1)
 
@@ -227,6 +230,8 @@ def test_half_closed_client_is_answered(run: Run) -> None:
     async def main() -> None:
         waiting: list[Exchange] = []
         async with listening(waiting.append) as listener, connected(listener) as client:
+            if not client.writer.can_write_eof():
+                pytest.skip("asyncio's TLS clients cannot")
             client.send(GET)
             client.writer.write_eof()
             await wait_until(lambda: waiting)

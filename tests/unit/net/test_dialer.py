@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from tests.unit.net.conftest import Run, listening
+from tests.unit.net.conftest import Run, listening, listening_tls, tls_files, wait_until
 
 from kvorum.errors import UnavailableError
 from kvorum.net.dialer import Backoff, HttpReply, http_request, split_address
+from kvorum.net.tls import caller_credentials
 from kvorum.protocol.exchange import Exchange
 
 
@@ -88,7 +89,79 @@ def test_late_answer_is_unavailable(run: Run) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("url", ["https://h:1/", "h:1", "http://", "http://h:x/", "http://[::1"])
+async def answer_of(port: int, caller: str, ca: str, host: str = "127.0.0.1") -> bytes:
+    credentials = caller_credentials(tls_files(caller, ca))
+    url = f"https://{host}:{port}/"
+    return (await http_request(url, "PUT", {}, b"a" * 100_000, 5, credentials)).body
+
+
+def test_request_over_tls(run: Run) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.respond(b"HTTP/1.1 200 OK\r\n", exchange.body)
+
+    async def main() -> None:
+        async with listening_tls(answer, tls_files("server", "ca")) as listener:
+            for host in ("127.0.0.1", "localhost"):
+                assert await answer_of(listener.port, "client", "ca", host) == b"a" * 100_000
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("server", "server_trusts", "caller", "caller_trusts", "fault"),
+    [
+        ("server", "ca", "client", "other-ca", "its certificate is refused: self-signed"),
+        ("expired", "ca", "client", "ca", "its certificate is refused: certificate has expired"),
+        ("elsewhere", "ca", "client", "ca", "certificate is not valid for '127.0.0.1'"),
+        ("server", "ca", "stranger", "ca", "it refused .* unknown ca"),
+        ("server", "ca", "expired", "ca", "it refused .* certificate expired"),
+        ("server", "other-ca", "client", "ca", "it refused .* unknown ca"),
+    ],
+)
+def test_tls_that_fails_says_why(
+    run: Run, server: str, server_trusts: str, caller: str, caller_trusts: str, fault: str
+) -> None:
+    async def main() -> None:
+        files = tls_files(server, server_trusts)
+        async with listening_tls(lambda _: None, files) as listener:
+            with pytest.raises(UnavailableError, match=fault):
+                await answer_of(listener.port, caller, caller_trusts)
+
+    run(main())
+
+
+def test_a_server_that_is_not_trusted_is_told(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with listening_tls(lambda _: None, tls_files("server")) as listener:
+            with pytest.raises(UnavailableError):
+                await answer_of(listener.port, "client", "other-ca")
+            await wait_until(lambda: caplog.messages)
+
+    run(main())
+    (line,) = caplog.messages
+    assert line.endswith("it refused the handshake or our certificate: unknown ca")
+
+
+def test_tls_to_a_plain_port_says_so(run: Run) -> None:
+    async def main() -> None:
+        async with listening(lambda _: None) as listener:
+            with pytest.raises(UnavailableError, match="it does not speak TLS"):
+                await answer_of(listener.port, "client", "ca")
+
+    run(main())
+
+
+def test_without_credentials_only_the_systems_trust_counts(run: Run) -> None:
+    async def main() -> None:
+        async with listening_tls(lambda _: None, tls_files("server")) as listener:
+            url = f"https://127.0.0.1:{listener.port}/"
+            with pytest.raises(UnavailableError, match="its certificate is refused"):
+                await http_request(url, "GET", {}, b"", 5)
+
+    run(main())
+
+
+@pytest.mark.parametrize("url", ["ftp://h:1/", "h:1", "http://", "http://h:x/", "http://[::1"])
 def test_what_is_no_address_is_unavailable(url: str) -> None:
     with pytest.raises(UnavailableError):
         split_address(url)
@@ -97,12 +170,13 @@ def test_what_is_no_address_is_unavailable(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("http://h", ("h", 80)),
-        ("http://127.0.0.1:7001/x", ("127.0.0.1", 7001)),
-        ("http://[::1]:7001", ("::1", 7001)),
+        ("http://h", ("h", 80, False)),
+        ("https://h", ("h", 443, True)),
+        ("http://127.0.0.1:7001/x", ("127.0.0.1", 7001, False)),
+        ("https://[::1]:7001", ("::1", 7001, True)),
     ],
 )
-def test_address_of_a_url(url: str, address: tuple[str, int]) -> None:
+def test_address_of_a_url(url: str, address: tuple[str, int, bool]) -> None:
     assert split_address(url) == address
 
 

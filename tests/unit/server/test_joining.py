@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from tests.unit.server.conftest import FakeClock
 
-from kvorum.config import LEGACY_CONFIG, Config
+from kvorum.config import LEGACY_CONFIG, Config, TlsFiles
 from kvorum.errors import UnavailableError
 from kvorum.net.dialer import HttpReply
+from kvorum.net.tls import Credentials
 from kvorum.server import joining
 from kvorum.server.seats import Seat
 
@@ -22,6 +24,8 @@ CONFIG = msgspec.structs.replace(
     peers=("127.0.0.1:7001", " 127.0.0.1:7003", ""),
     retry_interval_seconds=0,
 )
+
+TLS = Path(__file__).parents[2] / "data" / "tls"
 
 SEATED = HttpReply(
     200,
@@ -41,11 +45,19 @@ class Peers:
     def __init__(self, answers: dict[str, HttpReply | Exception]) -> None:
         self.answers = answers
         self.asked: list[tuple[str, str, bytes]] = []
+        self.shown: list[Credentials | None] = []
 
     async def request(
-        self, url: str, method: str, headers: dict[str, str], body: bytes, patience: float
+        self,
+        url: str,
+        method: str,
+        headers: dict[str, str],
+        body: bytes,
+        patience: float,
+        credentials: Credentials | None,
     ) -> HttpReply:
         del headers, patience
+        self.shown.append(credentials)
         self.asked.append((method, url, body))
         answer = self.answers.get(url, UnavailableError("connection refused"))
         if isinstance(answer, Exception):
@@ -94,6 +106,17 @@ def test_a_join_says_who_asks_in_the_old_form(peers_of: MakePeers) -> None:
         "raftURL": "http://127.0.0.1:7002",
         "etcdURL": "http://127.0.0.1:4002",
     }
+
+
+def test_with_a_certificate_peers_are_asked_over_https(peers_of: MakePeers) -> None:
+    files = TlsFiles(cert_file=TLS / "server.pem", key_file=TLS / "server.key")
+    peers = peers_of({"https://127.0.0.1:7003/join": SEATED})
+    run(joining.join(msgspec.structs.replace(CONFIG, peer_tls=files), FakeClock()))
+    assert [url for _, url, _ in peers.asked] == [
+        "https://127.0.0.1:7001/join",
+        "https://127.0.0.1:7003/join",
+    ]
+    assert None not in peers.shown
 
 
 def test_a_member_with_data_names_its_seat(peers_of: MakePeers) -> None:
