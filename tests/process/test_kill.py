@@ -176,6 +176,10 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
+    def add_member(self, member: ServerProcess) -> None:
+        """Clients may ask this member, too, from now on."""
+        self._urls.append(member.client_url)
+
     def wait_progress(self) -> None:
         """Waits until more writes have been acknowledged."""
         enough = self.acknowledged + PROGRESS

@@ -125,3 +125,27 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
         await host.stop()
 
     run(scenario())
+
+
+def test_a_member_that_was_removed_serves_nobody(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        host, one = Host(), config_of(tmp_path, 1)
+        first = await host.start(one)
+        two = config_of(tmp_path, 2, (one.advertised_peer_urls[0].partition("//")[2],))
+        second = await host.start(two)
+        gone = second.server.member_id
+        ended = asyncio.Event()
+        second.server.on_removed = ended.set
+        url = f"{one.advertised_peer_urls[0]}/remove/machine2"
+        leader = first if first.server.is_leader else second
+        assert leader is first
+        assert (await http_request(url, "DELETE", {}, b"", 10)).status == 200
+        assert first.server.was_removed(gone)
+        async with asyncio.timeout(10):
+            await ended.wait()
+        await second.stop()
+        assert second.exit_code == 0
+        await first.stop()
+        host.running.clear()
+
+    run(scenario())

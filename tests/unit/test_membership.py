@@ -3,7 +3,7 @@
 import pytest
 
 from kvorum.backend.memory import MemoryBackend
-from kvorum.membership import Attributes, Cluster, Member
+from kvorum.membership import Attributes, Cluster, Member, MembershipFault
 from kvorum.raft.types import ConfState
 
 ONE = Member(1, "one", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",))
@@ -75,3 +75,35 @@ def test_every_change_of_a_member_is_noticed(cluster: Cluster) -> None:
     cluster.restore()
     seen.add(cluster.generation)
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("add", "remove", "fault"),
+    [
+        pytest.param(None, 0, None, id="nothing"),
+        pytest.param(Member(3, "three", ("http://h:3",)), 0, None, id="a new one"),
+        pytest.param(None, 2, None, id="one goes"),
+        pytest.param(None, 9, MembershipFault.NOT_FOUND, id="a stranger goes"),
+        pytest.param(None, 7, MembershipFault.REMOVED, id="one goes twice"),
+        pytest.param(Member(1, "x", ("http://h:3",)), 0, MembershipFault.REMOVED, id="taken id"),
+        pytest.param(Member(7, "x", ("http://h:3",)), 0, MembershipFault.REMOVED, id="used id"),
+        pytest.param(
+            Member(3, "x", ("http://h:3", "http://127.0.0.1:7002")),
+            0,
+            MembershipFault.PEER_URL_EXISTS,
+            id="taken URL",
+        ),
+        pytest.param(
+            Member(3, "two", ("http://h:3",)), 0, MembershipFault.NAME_EXISTS, id="taken name"
+        ),
+        pytest.param(Member(3, "two", TWO.peer_urls), 2, None, id="one takes another's place"),
+        pytest.param(Member(3, "", ("http://h:3",)), 0, None, id="no name yet"),
+    ],
+)
+def test_what_cannot_be_changed(
+    cluster: Cluster, add: Member | None, remove: int, fault: MembershipFault | None
+) -> None:
+    cluster.put(Member(6, "", ("http://h:6",)))
+    cluster.put(Member(7, "seven", ("http://h:7",)))
+    cluster.remove(7)
+    assert cluster.find_fault(add, remove) is fault

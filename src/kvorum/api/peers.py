@@ -2,7 +2,7 @@
 
     PUT /join              0.4: a process asks for a seat; a follower redirects to the leader
     /version, /name, /etcdURL, /version/<n>/check      0.4: text
-    GET /v2/admin/machines, GET /v2/admin/config       0.4: who is in the cluster, and its config
+    /v2/admin/..., /remove/<name>                      0.4: see `admin.py`
     GET /members           ids, names and URLs of all members
     POST /raft/stream, /raft/snapshot                  members only; handed to the transport
 
@@ -15,7 +15,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from kvorum.api.admin import Admin
 from kvorum.api.reply import TEXT, Replies
+from kvorum.config import Era
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
 from kvorum.protocol.http1 import Exchange
 from kvorum.server.joining import (
@@ -29,7 +31,7 @@ from kvorum.server.joining import (
 )
 from kvorum.server.seats import Seat, SeatRequest, Seats
 from kvorum.server.server import Server
-from kvorum.v2.machines import config_json
+from kvorum.v2 import path as paths
 from kvorum.v2.node import render_error
 from kvorum.v2.policy import policy_of
 
@@ -37,8 +39,8 @@ _log = logging.getLogger("kvorum.api")
 
 Handler = Callable[[Exchange], None]
 
-INDEX_REPLY_BYTES = 8
-"""0.4 answers a join with the commit index as a varint in a buffer of this size."""
+MACHINES_PATH = b"/v2/admin/machines/"
+REMOVE_PATH = b"/remove/"
 
 
 class PeerRouter:
@@ -53,15 +55,19 @@ class PeerRouter:
             b"/version/%d/check" % JOIN_VERSION: lambda exchange: self._text(exchange, b""),
             b"/name": lambda exchange: self._text(exchange, server.name.encode()),
             b"/etcdURL": lambda exchange: self._text(exchange, self._client_url()),
-            b"/v2/admin/machines": self._machines,
-            b"/v2/admin/config": self._config,
             b"/members": self._members,
         }
+        self._admin = Admin(server, self._replies)
         self._other: dict[tuple[str, bytes], Handler] = {
             ("PUT", b"/join"): self._join,
             ("POST", b"/raft/stream"): transport_handler,
             ("POST", b"/raft/snapshot"): transport_handler,
         }
+        self._is_legacy = server.config.era is Era.LEGACY
+        if self._is_legacy:
+            self._get[b"/v2/admin/machines"] = self._admin.machines
+            self._get[b"/v2/admin/config"] = self._admin.config
+            self._other["PUT", b"/v2/admin/config"] = self._admin.set_config
 
     def __call__(self, exchange: Exchange) -> None:
         """Passes the exchange to its handler."""
@@ -70,32 +76,37 @@ class PeerRouter:
             handler = self._get.get(exchange.path)
         if handler is not None:
             handler(exchange)
+        elif self._is_legacy and self._handle_machine(exchange):
+            return
         elif exchange.method == "OPTIONS":
             self._replies.send(exchange, 200, b"")
         else:
             self._replies.text(exchange, b"404 page not found\n", 404)
+
+    def _handle_machine(self, exchange: Exchange) -> bool:
+        """Answers what names a machine in its path; False for anything else."""
+        path = paths.percent_decode(exchange.path) or b""
+        is_get, is_delete = exchange.method in {"GET", "HEAD"}, exchange.method == "DELETE"
+        is_removal = path.startswith(REMOVE_PATH)
+        prefix = REMOVE_PATH if is_removal else MACHINES_PATH
+        name = path.removeprefix(prefix).decode("utf-8", "replace")
+        if not path.startswith(prefix) or not name or "/" in name:
+            return False
+        if is_delete:
+            self._admin.remove(exchange, name)
+        elif is_get and not is_removal:
+            self._admin.machine(exchange, name)
+        elif is_removal and exchange.method != "OPTIONS":
+            self._replies.send(exchange, 405, b"")
+        else:
+            return False
+        return True
 
     def _text(self, exchange: Exchange, body: bytes) -> None:
         self._replies.text(exchange, body)
 
     def _client_url(self) -> bytes:
         return self._server.config.advertised_client_urls[0].encode()
-
-    def _machines(self, exchange: Exchange) -> None:
-        server = self._server
-        machines = [
-            {
-                "name": member.name,
-                "state": "leader" if member.id == server.leader_id else "follower",
-                "clientURL": member.client_urls[0] if member.client_urls else "",
-                "peerURL": member.peer_urls[0],
-            }
-            for member in server.cluster
-        ]
-        self._replies.json(exchange, msgspec.json.encode(machines) + b"\n")
-
-    def _config(self, exchange: Exchange) -> None:
-        self._replies.json(exchange, config_json(self._server.cluster) + b"\n")
 
     def _members(self, exchange: Exchange) -> None:
         members = [
@@ -136,7 +147,7 @@ class PeerRouter:
             self._refuse(exchange, answer)
             return
         peers = ",".join(f"{member_id:x}={url}" for member_id, url in answer.peers.items())
-        lines = b"Content-Type: application/octet-stream\r\n%b: %x\r\n%b: %x\r\n%b: %b\r\n" % (
+        lines = b"%b: %x\r\n%b: %x\r\n%b: %b\r\n" % (
             CLUSTER_HEADER,
             answer.cluster_id,
             MEMBER_HEADER,
@@ -144,19 +155,8 @@ class PeerRouter:
             PEERS_HEADER,
             peers.encode(),
         )
-        body = _varint(answer.index).ljust(INDEX_REPLY_BYTES, b"\0")
-        self._replies.send(exchange, 200, lines, body)
+        self._admin.send_index(exchange, answer.index, lines)
 
     def _refuse(self, exchange: Exchange, error: RequestError) -> None:
         lines = TEXT + b"X-Etcd-Index: %d\r\n" % error.index
         self._replies.send(exchange, error.http_status, lines, render_error(error))
-
-
-def _varint(number: int) -> bytes:
-    """An unsigned integer, seven bits a byte, lowest first."""
-    encoded = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 -- seven bits
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

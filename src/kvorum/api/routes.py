@@ -128,6 +128,12 @@ def client_router(server: Server) -> Router:
         "POST": keys.post,
         "DELETE": keys.delete,
     }
+    members_methods: Methods = {
+        "GET": members.get,
+        "POST": members.add,
+        "DELETE": members.remove,
+        "PUT": members.move,
+    }
     routes = [
         Route(b"/v2/keys/", BOTH, keys_methods),
         Route(b"/v2/keys", MODERN_ONLY, keys_methods),
@@ -142,8 +148,8 @@ def client_router(server: Server) -> Router:
             LEGACY_ONLY,
             _reads(lambda exchange: SpeedTest(server, replies, exchange).start()),
         ),
-        Route(b"/v2/members", MODERN_ONLY, {"GET": members.all}),
-        Route(b"/v2/members/leader", MODERN_ONLY, {"GET": members.leader}),
+        Route(b"/v2/members", MODERN_ONLY, members_methods),
+        Route(b"/v2/members/", MODERN_ONLY, members_methods),
         Route(b"/version", LEGACY_ONLY, {"GET": stats.legacy_version}),
         Route(b"/version", MODERN_ONLY, {"GET": stats.modern_version}),
         Route(b"/health", MODERN_ONLY, {"GET": stats.health}),

@@ -94,6 +94,6 @@ class Reconfiguration:
         quorum = size // 2 + 1
         if len(started) < quorum:
             return MembershipFault.TOO_FEW_STARTED
-        if sum(map(self._server.is_alive, voters)) < quorum:
+        if sum(map(self._server.is_responsive, voters)) < quorum:
             return MembershipFault.UNHEALTHY
         return None

@@ -15,12 +15,12 @@ from typing import Protocol
 from msgspec import Struct
 
 from kvorum.apply.applier import Applier, MembershipApplied
-from kvorum.apply.commands import Command, MembershipChange
+from kvorum.apply.commands import Command, MembershipChange, SetClusterConfig
 from kvorum.backend.base import Installer, ReadView
 from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.errors import StorageError
-from kvorum.membership import MembershipFault
+from kvorum.membership import ClusterConfig, MembershipFault
 from kvorum.raft.rawnode import RaftConfig, RawNode, SoftState
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import (
@@ -40,7 +40,7 @@ from kvorum.server.logkeeper import LogKeeper
 from kvorum.server.proposals import Completion, Proposals
 from kvorum.server.reads import ReadCompletion, Reads
 from kvorum.server.stats import ServerStats
-from kvorum.server.upkeep import Upkeep
+from kvorum.server.upkeep import SILENT_HEARTBEATS, Upkeep
 from kvorum.wal.wal import Wal
 
 _log = logging.getLogger("kvorum.server")
@@ -129,12 +129,7 @@ class Server:
         self.hub, self.cluster = self._applier.hub, self._applier.cluster
         self.stats = ServerStats(started_ns=clock.wall_ns())
 
-        raft_config = RaftConfig(
-            member_id=self.member_id,
-            election_ticks=round(config.election_ms / config.heartbeat_ms * TICKS_PER_HEARTBEAT),
-            heartbeat_ticks=TICKS_PER_HEARTBEAT,
-            random_below=clock.random_below,
-        )
+        raft_config = _raft_config(config, clock, self.member_id)
         self._raft = RawNode(raft_config, opened.storage, self._applier.applied_index)
         timeout = REQUEST_SECONDS + 2 * config.election_ms / 1000
         self._proposals = Proposals(self._raft, self._applier, clock, timeout)
@@ -193,6 +188,10 @@ class Server:
         """
         self._proposals.propose(command, completion)
         self.wake()
+
+    def propose_config(self, config: ClusterConfig, completion: Completion) -> None:
+        """Has the config of a 0.4-born cluster replaced; otherwise as `propose`."""
+        self.propose(SetClusterConfig(config), completion)
 
     def read(self, completion: ReadCompletion) -> None:
         """Calls `completion(None)` once a read of local state is linearizable."""
@@ -330,12 +329,20 @@ class Server:
         return True
 
     def is_alive(self, member_id: MemberId) -> bool:
-        """Whether the member was heard as lately as a living one would be; this one always is."""
+        """Whether the member was heard within an election timeout; this one always is."""
+        return self._was_heard(member_id, self.config.election_ms / 1000)
+
+    def is_responsive(self, member_id: MemberId) -> bool:
+        """Whether the member was heard as lately as one that is well would be.
+
+        The doubt falls the other way than in `is_alive`: who is counted on must be there.
+        """
+        heartbeats = SILENT_HEARTBEATS * self.config.heartbeat_ms / 1000
+        return self._was_heard(member_id, heartbeats if self.is_leader else FOLLOWER_HEARS_SECONDS)
+
+    def _was_heard(self, member_id: MemberId, within_seconds: float) -> bool:
         silence = self.clock.monotonic() - self._transport.last_contact(member_id)
-        patience = self.config.election_ms / 1000
-        if not self.is_leader:
-            patience = max(patience, FOLLOWER_HEARS_SECONDS)
-        return member_id == self.member_id or silence < patience
+        return member_id == self.member_id or silence < within_seconds
 
     def change_membership(
         self,
@@ -482,6 +489,15 @@ class Server:
 
 _APPENDS = frozenset((MessageType.APPEND, MessageType.HEARTBEAT))
 _ANSWERS = frozenset((MessageType.APPEND_RESPONSE, MessageType.HEARTBEAT_RESPONSE))
+
+
+def _raft_config(config: Config, clock: Clock, member_id: MemberId) -> RaftConfig:
+    return RaftConfig(
+        member_id=member_id,
+        election_ticks=round(config.election_ms / config.heartbeat_ms * TICKS_PER_HEARTBEAT),
+        heartbeat_ticks=TICKS_PER_HEARTBEAT,
+        random_below=clock.random_below,
+    )
 
 
 def _data_bytes(message: Message) -> int:

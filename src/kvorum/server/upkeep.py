@@ -86,7 +86,8 @@ class Upkeep:
         known = self._cluster.members.get(member_id)
         if known is None:
             return False
-        name = known.name if self._cluster.is_legacy else self._config.name
+        keeps_name = self._cluster.is_legacy and known.name
+        name = known.name if keeps_name else self._config.name
         client_urls = self._config.advertised_client_urls
         present = msgspec.structs.replace(known, name=name, client_urls=client_urls)
         if present == known:

@@ -10,13 +10,14 @@ from kvorum.apply.commands import (
     Compact,
     MembershipChange,
     SetClusterConfig,
+    SetPeerUrls,
     UpdateMember,
     encode_batch,
     encode_membership_change,
 )
 from kvorum.backend.memory import MemoryBackend
 from kvorum.errors import KeyExists
-from kvorum.membership import ClusterConfig, Member
+from kvorum.membership import ClusterConfig, Member, MembershipFault
 from kvorum.raft.confchange import encode_conf_change
 from kvorum.raft.types import ConfChange, ConfChangeSingle, ConfChangeType, Entry, EntryType
 from kvorum.v2 import commands as v2
@@ -185,3 +186,29 @@ def test_equal_logs_give_equal_states() -> None:
     first, second = (one.applier for one in logs)
     assert first.store.hash_at(first.store.revision) == second.store.hash_at(second.store.revision)
     assert list(first.cluster) == list(second.cluster)
+
+
+def test_a_change_that_came_too_late_does_nothing(log: Log) -> None:
+    log.change(MembershipChange(1, add=TWO))
+    revision = log.revision
+    again = log.change(MembershipChange(2, add=Member(3, "three", TWO.peer_urls)))
+    assert again.fault is MembershipFault.PEER_URL_EXISTS
+    assert (again.added, again.removed) == (None, None)
+    assert log.change(MembershipChange(3, remove=2)).fault is None
+    assert log.change(MembershipChange(4, remove=2)).fault is MembershipFault.REMOVED
+    assert set(log.applier.cluster.members) == {1}
+    assert log.revision == revision + 1
+
+
+def test_who_introduces_itself_keeps_the_peer_urls_it_was_given(log: Log) -> None:
+    assert log.apply(SetPeerUrls(1, ("http://127.0.0.1:7009",))) != [None]
+    log.apply(UpdateMember(Member(1, "uno", ONE.peer_urls, ONE.client_urls), keeps_peer_urls=True))
+    member = log.applier.cluster.members[1]
+    assert (member.name, member.peer_urls) == ("uno", ("http://127.0.0.1:7009",))
+
+
+def test_peer_urls_are_checked_where_they_are_applied(log: Log) -> None:
+    log.change(MembershipChange(1, add=TWO))
+    results = log.apply(SetPeerUrls(1, TWO.peer_urls), SetPeerUrls(9, ("http://h:1",)))
+    assert results == [MembershipFault.PEER_URL_EXISTS, MembershipFault.NOT_FOUND]
+    assert log.applier.cluster.members[1].peer_urls == ONE.peer_urls

@@ -206,10 +206,13 @@ def test_removed_member_is_refused(run: Run) -> None:
     async def main() -> None:
         async with members(2) as (one, two):
             one.receiver.removed = {2}
+            told: list[bool] = []
+            two.transport.on_removed = lambda: told.append(True)
             two.call(one)
             link = two.transport._links[1]
             await wait_until(lambda: link._last_fault)
             assert link._last_fault == "refused: the caller was removed from the cluster"
+            await wait_until(lambda: told)
 
     run(main())
 

@@ -110,3 +110,15 @@ def test_an_unknown_member_is_told_by_its_id(
     lines(caplog)
     announcer.changed(SoftState(0, Role.FOLLOWER), 2)
     assert lines(caplog)[-1] == "machine2: leader changed from 'abc' to ''."
+
+
+def test_a_leader_that_was_removed_keeps_its_name_in_the_story(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    announcer = Announcer("machine2", cluster)
+    announcer.started(1)
+    announcer.changed(SoftState(1, Role.FOLLOWER), 1)
+    cluster.remove(1)
+    lines(caplog)
+    announcer.changed(SoftState(0, Role.CANDIDATE), 2)
+    assert "machine2: leader changed from 'machine1' to ''." in lines(caplog)

@@ -215,3 +215,25 @@ def test_nobody_to_ask_is_an_error(peers_of: MakePeers) -> None:
     peers_of({"http://127.0.0.1:2381/members": HttpReply(200, {}, b"garbage")})
     with pytest.raises(UnavailableError, match="cannot fetch cluster info"):
         run(joining.find_seat(MODERN))
+
+
+def test_a_member_that_is_behind_is_not_the_last_word(peers_of: MakePeers) -> None:
+    config = msgspec.structs.replace(
+        MODERN, initial_cluster={**MODERN.initial_cluster, "m3": ("http://127.0.0.1:2383",)}
+    )
+    peers_of(
+        {
+            "http://127.0.0.1:2381/members": listing(M1),
+            "http://127.0.0.1:2383/members": listing(M1, M2),
+        }
+    )
+    seat = run(joining.find_seat(config))
+    assert seat is not None
+    assert seat.member_id == 2
+
+
+def test_a_seat_that_was_taken_is_not_taken_again(peers_of: MakePeers) -> None:
+    taken = joining.ListedMember("2", "m2", ("http://127.0.0.1:2382",), ())
+    peers_of({"http://127.0.0.1:2381/members": listing(M1, taken)})
+    with pytest.raises(UnavailableError, match="member 2 has already been bootstrapped"):
+        run(joining.find_seat(MODERN))

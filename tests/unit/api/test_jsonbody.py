@@ -1,0 +1,27 @@
+import msgspec
+import pytest
+
+from kvorum.api.jsonbody import describe_fault
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "EOF"),
+        (b" \n", "EOF"),
+        (b'{"activeSize":', "EOF"),
+        (b"junk", "invalid character 'j' looking for beginning of value"),
+        (b" 'x'", "invalid character ''' looking for beginning of value"),
+        ("é".encode(), "invalid character 'é' looking for beginning of value"),
+    ],
+)
+def test_faults_are_told_in_the_words_of_etcd(body: bytes, text: str) -> None:
+    with pytest.raises(msgspec.DecodeError) as caught:
+        msgspec.json.decode(body, type=dict[str, int])
+    assert describe_fault(body, caught.value, "EOF") == text
+
+
+def test_other_faults_say_where_they_are() -> None:
+    with pytest.raises(msgspec.DecodeError) as caught:
+        msgspec.json.decode(b'{"a":{}}', type=dict[str, int])
+    assert "Expected `int`" in describe_fault(b'{"a":{}}', caught.value, "EOF")
