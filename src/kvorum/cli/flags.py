@@ -93,6 +93,7 @@ GROUP_MODERN = "Addresses and bootstrap, the 3.x way"
 GROUP_TIMING = "Timing"
 GROUP_STORAGE = "Log and history"
 GROUP_HTTP = "Clients"
+GROUP_TLS = "TLS"
 GROUP_LOGS = "Log lines"
 GROUP_UNSAFE = "Unsafe"
 GROUP_HELP = "Help"
@@ -239,6 +240,47 @@ FLAGS = (
         GROUP_HTTP, "", "max-result-buffer", Kind.INTEGER, "", "COUNT", "", "1024",
         "Taken for compatibility: a wait reaches back to the last compaction.",
         old_spellings=("m",),
+    ),
+    Flag(
+        GROUP_TLS, "cert-file", "cert-file", Kind.PATH, "client_tls", "FILE", "", "",
+        "The certificate that clients see, in PEM form. Needs -key-file. The 0.4 way, clients are"
+        " then served over https only; the 3.x way, where a listen URL says https.",
+        old_spellings=("clientCert",),
+    ),
+    Flag(
+        GROUP_TLS, "key-file", "key-file", Kind.PATH, "client_tls", "FILE", "", "",
+        "The key of this certificate.",
+        old_spellings=("clientKey",),
+    ),
+    Flag(
+        GROUP_TLS, "trusted-ca-file", "ca-file", Kind.PATH, "client_tls", "FILE", "", "",
+        "The CA that vouches for clients: those without a certificate of it are turned away.",
+        old_spellings=("clientCAFile",),
+    ),
+    Flag(
+        GROUP_TLS, "client-cert-auth", "", Kind.BOOLEAN, "client_tls", "", "false", "",
+        "Ask clients for a certificate. Without --trusted-ca-file the CAs that this system trusts"
+        " vouch for it.",
+    ),
+    Flag(
+        GROUP_TLS, "peer-cert-file", "peer-cert-file", Kind.PATH, "peer_tls", "FILE", "", "",
+        "The certificate that the other members see, both when they call and when they are"
+        " called. Needs -peer-key-file.",
+        old_spellings=("serverCert",),
+    ),
+    Flag(
+        GROUP_TLS, "peer-key-file", "peer-key-file", Kind.PATH, "peer_tls", "FILE", "", "",
+        "The key of this certificate.",
+        old_spellings=("serverKey",),
+    ),
+    Flag(
+        GROUP_TLS, "peer-trusted-ca-file", "peer-ca-file", Kind.PATH, "peer_tls", "FILE", "", "",
+        "The CA that vouches for the other members; nobody else is believed, or let in.",
+        old_spellings=("serverCAFile",),
+    ),
+    Flag(
+        GROUP_TLS, "peer-client-cert-auth", "", Kind.BOOLEAN, "peer_tls", "", "false", "",
+        "Ask members that call for a certificate, also without --peer-trusted-ca-file.",
     ),
     Flag(
         GROUP_LOGS, "log-level", "", Kind.LOG_LEVEL, "log_level",

@@ -51,6 +51,10 @@ name and in their own four URLs.
        --initial-advertise-peer-urls http://10.0.0.1:2380 \\
        --initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380
 
+One machine that clients reach over https, and only with a certificate of ca.pem:
+
+  etcd -name m1 -data-dir m1 -cert-file m1.pem -key-file m1.key -ca-file ca.pem
+
 Try it:
 
   etcdctl set /message Hello

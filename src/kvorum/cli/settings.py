@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from msgspec import structs
 
 from kvorum.cli.flags import BOOLEAN_KINDS, Given, Invocation, Kind, LogWarning, UsageError
-from kvorum.config import LEGACY_CONFIG, LOG_LEVELS, PORT_MAX, Address, Config
+from kvorum.config import LEGACY_CONFIG, LOG_LEVELS, PORT_MAX, Address, Config, TlsFiles
 from kvorum.errors import ConfigError
 
 TRUE_WORDS = {"1", "t", "T", "true", "True", "TRUE"}
@@ -83,6 +83,11 @@ class _EraSettings:
         """What was given to a flag; empty when nothing was."""
         return self.given[name].text if name in self.given else ""
 
+    def path(self, name: str) -> Path | None:
+        """The file that was given to a flag, if any."""
+        text = self.text(name)
+        return Path(text) if text else None
+
     def retention(self, default_mode: str, default: int) -> int:
         """Revisions to keep."""
         mode = self.text("auto-compaction-mode") or default_mode
@@ -128,15 +133,15 @@ class _Legacy(_EraSettings):
             "auto_compaction_retention": self.retention(
                 "revision", LEGACY_CONFIG.auto_compaction_retention
             ),
-            **self._addresses("client", "addr", "bind-addr", "", LEGACY_CLIENT_PORT),
-            **self._addresses("peer", "peer-addr", "peer-bind-addr", "Peer ", LEGACY_PEER_PORT),
+            **self._addresses("client", "", "", LEGACY_CLIENT_PORT),
+            **self._addresses("peer", "peer-", "Peer ", LEGACY_PEER_PORT),
         }
 
     def _addresses(
-        self, side: str, flag: str, bind_flag: str, label: str, default_port: int
+        self, side: str, prefix: str, label: str, default_port: int
     ) -> dict[str, object]:
-        advertised = self.text(flag) or f"127.0.0.1:{default_port}"
-        bind = self.text(bind_flag)
+        advertised = self.text(f"{prefix}addr") or f"127.0.0.1:{default_port}"
+        bind = self.text(f"{prefix}bind-addr")
         port, listen = default_port, Address("", default_port)
         try:
             port = split_host_port(advertised)[1]
@@ -146,10 +151,25 @@ class _Legacy(_EraSettings):
             listen = _bind_address(bind, port)
         except ValueError as error:
             self._add_fault(f"{label}Listen Host: {error}")
+        files = self._tls_files(prefix)
+        scheme = "http" if files is None else "https"
         return {
-            f"advertised_{side}_urls": (f"http://{advertised}",),
-            f"{side}_listen_addresses": (listen,),
+            f"advertised_{side}_urls": (f"{scheme}://{advertised}",),
+            f"{side}_listen_addresses": (listen._replace(is_tls=files is not None),),
+            f"{side}_tls": files,
         }
+
+    def _tls_files(self, prefix: str) -> TlsFiles | None:
+        """A certificate or a key alone, or a CA without both, means nothing in 0.4."""
+        cert_file, key_file = self.path(f"{prefix}cert-file"), self.path(f"{prefix}key-file")
+        ca_file = self.path(f"{prefix}ca-file")
+        if cert_file and key_file:
+            return TlsFiles(cert_file=cert_file, key_file=key_file, ca_file=ca_file)
+        if cert_file or key_file or ca_file:
+            pair = f"-{prefix}cert-file and -{prefix}key-file"
+            text = f"{pair} go together: without both there is no TLS"
+            self.warnings.append(LogWarning(text, {}))
+        return None
 
     def _peers(self) -> tuple[str, ...]:
         listed = self.text("peers")
@@ -194,25 +214,68 @@ class _Modern(_EraSettings):
             "name": name,
             "data_dir": Path(self.text("data-dir") or f"{name}.etcd"),
             "auto_compaction_retention": self.retention("periodic", 0),
-            **self._listen("client"),
-            **self._listen("peer"),
+            **self._listen("client", ""),
+            **self._listen("peer", "peer-"),
         }
 
-    def _listen(self, side: str) -> dict[str, object]:
+    def _listen(self, side: str, prefix: str) -> dict[str, object]:
+        files = self._tls_files(prefix)
+        changes: dict[str, object] = {f"{side}_tls": files}
         one = self.given.get(f"listen-{side}-urls")
-        if one is None:
-            return {}
-        urls = _convert(one, parse_urls, is_legacy=False)
-        addresses = [self._listen_address(url) for url in urls]
-        return {f"{side}_listen_addresses": tuple(addresses)}
+        if one is not None:
+            urls = _convert(one, parse_urls, is_legacy=False)
+            changes[f"{side}_listen_addresses"] = tuple(map(self._listen_address, urls))
+        else:
+            default = getattr(Config(), f"{side}_listen_addresses")
+            urls = tuple(f"http://{address}" for address in default)
+        self._check_schemes(side, prefix, urls, files)
+        return changes
+
+    def _tls_files(self, prefix: str) -> TlsFiles | None:
+        client_cert_auth = self.given.get(f"{prefix}client-cert-auth")
+        files = TlsFiles(
+            cert_file=self.path(f"{prefix}cert-file"),
+            key_file=self.path(f"{prefix}key-file"),
+            ca_file=self.path(f"{prefix}trusted-ca-file"),
+            client_cert_auth=client_cert_auth is not None
+            and _convert(client_cert_auth, _boolean, is_legacy=False),
+        )
+        return None if files == TlsFiles() else files
+
+    def _check_schemes(
+        self, side: str, prefix: str, urls: tuple[str, ...], files: TlsFiles | None
+    ) -> None:
+        if files is None:
+            return
+        cert_file, key_file = files.cert_file, files.key_file
+        if (cert_file is None) != (key_file is None):
+            self.faults.append(
+                "KeyFile and CertFile must both be present"
+                f"[key: {key_file or ''}, cert: {cert_file or ''}]"
+            )
+        for url in (url for url in urls if url.startswith("http://")):
+            fields = {f"{side}-url": url}
+            if cert_file is not None:
+                text = (
+                    "scheme is HTTP while key and cert files are present;"
+                    " ignoring key and cert files"
+                )
+                self.warnings.append(LogWarning(text, fields))
+            if files.client_cert_auth:
+                text = (
+                    f"scheme is HTTP while --{prefix}client-cert-auth is enabled;"
+                    " ignoring client cert auth for this URL"
+                )
+                self.warnings.append(LogWarning(text, fields))
 
     def _listen_address(self, url: str) -> Address:
-        host, port = split_host_port(url.removeprefix("http://"))
+        scheme, _, rest = url.partition("://")
+        host, port = split_host_port(rest)
         if host == "localhost":
             host = "127.0.0.1"
         if not _is_ip(host):
             self.faults.append(f"expected IP in URL for binding ({url})")
-        return Address(host, port)
+        return Address(host, port, is_tls=scheme == "https")
 
 
 def _convert(one: Given, converter: Callable[[str], T], *, is_legacy: bool) -> T:
@@ -295,9 +358,9 @@ def _check_url(url: str) -> str:
         if url[:1].isdigit() and ":" in url:
             raise ValueError(f'parse "{url}": first path segment in URL cannot contain colon')
         raise ValueError(f"URL scheme must be http, https, unix, or unixs: {url}")
-    if scheme in {"https", "unix", "unixs"}:
-        raise ValueError(f"this release serves http only: {url}")
-    if scheme != "http":
+    if scheme in {"unix", "unixs"}:
+        raise ValueError(f"this release serves http and https only: {url}")
+    if scheme not in {"http", "https"}:
         raise ValueError(f"URL scheme must be http, https, unix, or unixs: {url}")
     parts = urlsplit(url)
     try:

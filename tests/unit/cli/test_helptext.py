@@ -31,7 +31,7 @@ def test_the_examples_are_command_lines_that_work() -> None:
     text = helptext.EXAMPLES.replace("\\\n", " ")
     lines = [line.split() for line in text.splitlines() if line.startswith("  etcd")]
     servers = [words for words in lines if words[0] == "etcd"]
-    assert len(servers) == 6
+    assert len(servers) == 7
     for words in servers:
         config = build(flags.parse(words[1:], {})).config
         config.validate_bootstrap()

@@ -12,7 +12,7 @@ from msgspec import structs
 from kvorum.cli import flags
 from kvorum.cli.flags import FLAGS, Flag, Kind, UsageError
 from kvorum.cli.settings import CONVERTERS, Settings, build, parse_urls, split_host_port
-from kvorum.config import LEGACY_CONFIG, Address, Config
+from kvorum.config import LEGACY_CONFIG, Address, Config, TlsFiles
 from kvorum.errors import ConfigError
 
 
@@ -199,7 +199,7 @@ def test_a_variable_that_cannot_be_read_is_named() -> None:
         ("127.0.0.1:1", 'parse "127.0.0.1:1": first path segment in URL cannot contain colon'),
         ("http://h:1/p", "URL must not contain a path: http://h:1/p"),
         ("http://h:x", 'URL address does not have the form "host:port": http://h:x'),
-        ("https://h:1", "this release serves http only: https://h:1"),
+        ("unix://h:1", "this release serves http and https only: unix://h:1"),
     ],
 )
 def test_a_bad_url_is_named(url: str, text: str) -> None:
@@ -218,6 +218,76 @@ def test_a_modern_listener_needs_an_ip_and_an_advertised_url() -> None:
     ]
     made = config("--listen-peer-urls http://[::1]:2380")
     assert made.peer_listen_addresses == (Address("::1", 2380),)
+
+
+def test_a_legacy_certificate_makes_its_side_https() -> None:
+    made = config("-addr h:4001 -cert-file c -key-file k -ca-file a")
+    assert made.client_tls == TlsFiles(cert_file=Path("c"), key_file=Path("k"), ca_file=Path("a"))
+    assert made.client_tls is not None
+    assert made.client_tls.requires_client_cert
+    assert made.advertised_client_urls == ("https://h:4001",)
+    assert made.client_listen_addresses == (Address("", 4001, is_tls=True),)
+    assert made.peer_tls is None
+    assert made.advertised_peer_urls == ("http://127.0.0.1:7001",)
+
+    made = config("-addr h:4001", ETCD_PEER_CERT_FILE="c", ETCD_PEER_KEY_FILE="k")
+    assert made.peer_tls == TlsFiles(cert_file=Path("c"), key_file=Path("k"))
+    assert not made.peer_tls.requires_client_cert
+    assert made.advertised_peer_urls == ("https://127.0.0.1:7001",)
+    assert made.client_tls is None
+
+
+@pytest.mark.parametrize("line", ["-cert-file c", "-key-file k", "-ca-file a -cert-file c"])
+def test_half_a_legacy_pair_means_nothing_and_is_told(line: str) -> None:
+    made = built(f"-name m -addr h:4001 -data-dir d {line}")
+    assert made.config.client_tls is None
+    assert made.config.advertised_client_urls == ("http://h:4001",)
+    assert [warning.text for warning in made.warnings] == [
+        "-cert-file and -key-file go together: without both there is no TLS"
+    ]
+
+
+def test_a_modern_side_is_tls_where_its_urls_say_so() -> None:
+    made = built(
+        "--cert-file c --key-file k --trusted-ca-file a --client-cert-auth"
+        " --listen-client-urls https://127.0.0.1:2379,http://127.0.0.1:3379"
+        " --advertise-client-urls https://h:2379"
+        " --peer-cert-file pc --peer-key-file pk --listen-peer-urls https://[::1]:2380"
+        " --initial-advertise-peer-urls https://h:2380 --initial-cluster default=https://h:2380"
+    )
+    assert made.config.client_tls == TlsFiles(
+        cert_file=Path("c"), key_file=Path("k"), ca_file=Path("a"), client_cert_auth=True
+    )
+    assert made.config.peer_tls == TlsFiles(cert_file=Path("pc"), key_file=Path("pk"))
+    assert made.config.client_listen_addresses == (
+        Address("127.0.0.1", 3379),
+        Address("127.0.0.1", 2379, is_tls=True),
+    )
+    assert made.config.peer_listen_addresses == (Address("::1", 2380, is_tls=True),)
+    made.config.validate_bootstrap()
+    url = {"client-url": "http://127.0.0.1:3379"}
+    assert made.warnings == [
+        ("scheme is HTTP while key and cert files are present; ignoring key and cert files", url),
+        (
+            "scheme is HTTP while --client-cert-auth is enabled;"
+            " ignoring client cert auth for this URL",
+            url,
+        ),
+    ]
+
+
+def test_https_without_a_certificate_is_refused() -> None:
+    line = "--listen-{0}-urls https://127.0.0.1:15501"
+    for side, prefix in (("client", ""), ("peer", "peer-")):
+        pair = f"--{prefix}cert-file, --{prefix}key-file"
+        assert faults(line.format(side) + " --advertise-client-urls https://h:1") == [
+            f"TLS key/cert ({pair}) must be provided for {side} url https://127.0.0.1:15501"
+            " with HTTPS scheme"
+        ]
+    assert faults("--cert-file c") == ["KeyFile and CertFile must both be present[key: , cert: c]"]
+    assert usage_fault("--client-cert-auth=maybe") == (
+        'invalid boolean value "maybe" for -client-cert-auth: parse error'
+    )
 
 
 def test_a_stray_word_is_refused_the_modern_way_only() -> None:
