@@ -15,6 +15,7 @@ Source: RFC 9112, sections 4 to 9.
 """
 
 import socket
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
@@ -161,7 +162,8 @@ class Connection:
         except (OSError, ValueError, EOFError) as error:
             self.close()
             message = f"the connection to {self.url} broke before the answer was whole"
-            raise AnswerLost(f"{message} ({error}){_doubt(request)}", headers or None) from error
+            reason = f"{message} ({self._describe(error)}){_doubt(request)}"
+            raise AnswerLost(reason, headers or None) from error
         except BaseException:  # an interrupt leaves half an answer in the socket
             self.close()
             raise
@@ -204,6 +206,11 @@ class Connection:
         self._socket, self._file = connected, connected.makefile("rb")
         return self._file
 
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, OSError) and self.url.startswith("https:"):
+            return _describe_tls(error)
+        return str(error)
+
     def _encode(self, request: Request) -> bytes:
         lines = [
             f"{request.method} {request.target} HTTP/1.1",
@@ -229,21 +236,37 @@ def _basic(user: str) -> str:
 
 
 def _wrap_tls(plain: socket.socket, url: str, host: str, settings: Settings) -> socket.socket:
-    import ssl  # noqa: PLC0415 -- costs more than all the rest, and few need it
+    # Importing TLS costs more than all the rest, and few need it.
+    from kvorum.config import TlsFiles  # noqa: PLC0415
+    from kvorum.net.tls import make_caller_context  # noqa: PLC0415
 
+    files = TlsFiles(
+        cert_file=_path(settings.cert_file),
+        key_file=_path(settings.key_file),
+        ca_file=_path(settings.ca_file),
+    )
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file or None)
+        return make_caller_context(files).wrap_socket(plain, server_hostname=host)
     except OSError as error:
         plain.close()
-        names = ", ".join(filter(None, (settings.ca_file, settings.cert_file, settings.key_file)))
-        raise ConfigError([f"cannot use the TLS files {names}: {error}"]) from error
-    try:
-        return context.wrap_socket(plain, server_hostname=host)
-    except OSError as error:
+        raise ConnectFailed(url, _describe_tls(error)) from error
+    except ConfigError:
         plain.close()
-        raise ConnectFailed(url, f"TLS handshake failed: {error}") from error
+        raise
+
+
+def _path(name: str) -> Path | None:
+    return Path(name) if name else None
+
+
+def _describe_tls(error: OSError) -> str:
+    import ssl  # noqa: PLC0415
+
+    from kvorum.net.tls import describe_tls  # noqa: PLC0415
+
+    if isinstance(error, ssl.SSLError):
+        return describe_tls(error)
+    return error.strerror or str(error)
 
 
 def _read_head(stream: BinaryIO, headers: dict[str, str]) -> tuple[int, bool]:
