@@ -82,6 +82,11 @@ class Driver:
         """Raft's current term, as far as Readys have told it."""
         return self._hard_state.term
 
+    @property
+    def unsynced_number(self) -> int:
+        """The oldest Ready whose write is not durable; 0 when there is none."""
+        return self._unsynced[0].number if self._unsynced else 0
+
     def stop(self) -> None:
         """Does nothing more: a sync that ends from now on finds its files closed."""
         self._is_stopped = True

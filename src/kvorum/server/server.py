@@ -167,6 +167,8 @@ class Server:
         self._has_left = False
         self._heartbeat_countdown = TICKS_PER_HEARTBEAT
         self._commit_at = 0.0
+        self._hanging_number = 0
+        self._hanging_since = 0.0
 
     # What handlers ask.
 
@@ -289,6 +291,7 @@ class Server:
             self._expire_waiters(now)
             self._upkeep.heartbeat(now, self._heard())
             self._upkeep.introduce(self.member_id)
+            self._watch_disk(now)
         if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
             self._commit_at = now + COMMIT_SECONDS
         if self._raft.has_ready() or self._proposals.has_work or self._reads.has_work:
@@ -356,6 +359,19 @@ class Server:
         """
         self._changes.propose(change, steps, completion)
         self.wake()
+
+    def _watch_disk(self, now: float) -> None:
+        """Gives leadership away when the log's disk hangs.
+
+        A quorum of other disks lets a leader go on, but it could answer none of its own clients.
+        """
+        number = self._driver.unsynced_number
+        if not number or number != self._hanging_number:
+            self._hanging_number, self._hanging_since = number, now
+        elif self.is_leader and now - self._hanging_since > self.config.election_ms / 1000:
+            _log.warning("%s: the disk has not synced the log for a while", self.name)
+            self._hanging_since = now
+            self.hand_over(_nothing)
 
     def _heard(self) -> dict[MemberId, float]:
         """When each peer was last heard; one just added is given time to open its port."""

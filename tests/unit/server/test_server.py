@@ -160,6 +160,22 @@ def test_a_write_waits_for_a_leader_to_be_elected(
     assert isinstance(results[0], Event)
 
 
+def test_a_leader_whose_disk_hangs_gives_leadership_away(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
+    old = cluster.leader()
+    old.is_sync_held = True
+    stuck = old.propose(v2.Set(b"/a", b"1"))
+    cluster.run_until(lambda: not old.server.is_leader, "the hand-over")
+    new = next(member for member in three if member is not old)
+    results = new.propose(v2.Set(b"/b", b"2"))
+    cluster.run_until(lambda: bool(results), "a write elsewhere")
+    assert stuck == []
+    old.is_sync_held = False
+    cluster.run_until(lambda: bool(stuck), "the first write")
+    assert isinstance(stuck[0], Event)
+
+
 def test_a_far_behind_member_is_caught_up_by_a_snapshot(
     cluster: MemoryCluster, three: list[Member]
 ) -> None:
