@@ -37,6 +37,10 @@ Post = Callable[[Callback], object]
 ROOM_BYTES = 1 << 40
 
 
+LONGEST_SECONDS = 2.0
+"""No operation takes longer: one begun under faults must not outlast them."""
+
+
 class SimBackend(MemoryBackend):
     """A backend whose commits take time."""
 
@@ -97,7 +101,7 @@ class Disk:
 
     def draw_latency(self) -> float:
         """How long the next operation takes."""
-        return self.chance.exponential(self.latency) * self.slowness
+        return min(self.chance.exponential(self.latency) * self.slowness, LONGEST_SECONDS)
 
     def meet_failure(self) -> None:
         """Raises OSError if the sync that ends now is to fail."""
