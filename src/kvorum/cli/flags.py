@@ -8,7 +8,8 @@ Rules (Go's flag grammar, which users' scripts rely on):
     one dash or two; `-x value` or `-x=value`; a boolean takes a value only after `=`
     the last of several equal flags counts
     everything after the first argument that is no flag, or after `--`, is not read
-    flag > environment > default; an empty variable counts as unset
+    flag > environment > file > default; an empty variable counts as unset
+    the file's keys follow from the flags, too; `configfile.py` reads it
 
 Which era: a flag that only 0.4 had means 0.4, one that only 3.x has means 3.x, both together are
 an error. With neither among the flags the variables decide in the same way; otherwise 3.x.
@@ -31,6 +32,7 @@ class Kind(Enum):
     TEXT = "text"
     LIST = "list"
     PATH = "path"
+    CONFIG_FILE = "config file"
     ADDRESS = "address"
     BIND_ADDRESS = "bind address"
     PEERS = "peers"
@@ -67,6 +69,8 @@ class Flag(NamedTuple):
     help: str
     legacy_environment: str = ""
     """The 0.4 variable where its name does not follow from the flag's."""
+    legacy_file_key: str = ""
+    """The key in 0.4's file where it does not follow from the flag's name."""
     old_spellings: tuple[str, ...] = ()
     """0.4 spellings that still work, with a notice."""
 
@@ -77,9 +81,31 @@ class Flag(NamedTuple):
     def environment(self, *, is_legacy: bool) -> str:
         """The variable that sets this in an era; empty when there is none."""
         name = self.name(is_legacy=is_legacy)
+        if is_legacy and self.kind is Kind.CONFIG_FILE:
+            return ""
         if is_legacy and self.legacy_environment:
             return self.legacy_environment
         return environment_name(name) if name and self.group != GROUP_HELP else ""
+
+    @property
+    def file_key(self) -> str:
+        """The key that sets this in 0.4's file, a dot between table and key; empty for none."""
+        if not self.legacy or self.group == GROUP_HELP or self.kind is Kind.CONFIG_FILE:
+            return ""
+        if self.legacy_file_key:
+            return self.legacy_file_key
+        table, dash, rest = self.legacy.partition("-")
+        is_in_table = dash and table in FILE_TABLES
+        return f"{table}.{file_name(rest)}" if is_in_table else file_name(self.legacy)
+
+
+FILE_TABLES = {"peer", "cluster"}
+"""Flags that begin with these words stand in a table of that name in 0.4's file."""
+
+
+def file_name(flag_name: str) -> str:
+    """A flag's name as a key of 0.4's file."""
+    return flag_name.replace("-", "_")
 
 
 def environment_name(flag_name: str) -> str:
@@ -109,6 +135,11 @@ FLAGS = (
         GROUP_MEMBER, "data-dir", "data-dir", Kind.PATH, "data_dir", "DIR", "NAME.etcd",
         "NAME.etcd", "Where everything the member keeps is stored; created with its parents.",
         old_spellings=("d",),
+    ),
+    Flag(
+        GROUP_MEMBER, "config-file", "config", Kind.CONFIG_FILE, "", "FILE", "",
+        "/etc/etcd/etcd.conf, if it exists", "The 0.4 way: a TOML file with any of these"
+        " settings. 3.x has YAML there, which this release does not read.",
     ),
     Flag(
         GROUP_LEGACY, "", "addr", Kind.ADDRESS, "advertised_client_urls", "HOST:PORT", "",
@@ -288,12 +319,12 @@ FLAGS = (
     ),
     Flag(
         GROUP_LOGS, "", "v", Kind.VERBOSITY, "verbosity", "", "", "false", "Write debug lines too.",
-        legacy_environment="ETCD_VERBOSE",
+        legacy_environment="ETCD_VERBOSE", legacy_file_key="verbose",
     ),
     Flag(
         GROUP_LOGS, "", "vv", Kind.VERBOSITY, "verbosity", "", "", "false",
         "Write debug lines and raft's too.",
-        legacy_environment="ETCD_VERY_VERBOSE",
+        legacy_environment="ETCD_VERY_VERBOSE", legacy_file_key="very_verbose",
     ),
     Flag(
         GROUP_UNSAFE, "unsafe-no-fsync", "unsafe-no-fsync", Kind.BOOLEAN, "unsafe_no_fsync", "",

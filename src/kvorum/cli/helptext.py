@@ -65,7 +65,9 @@ RULES = """\
 One dash or two, "-flag value" or "-flag=value"; a flag without a value is set by naming it and
 cleared by "-flag=false". A flag that only 0.4 had starts the server the 0.4 way, any other start
 is the 3.x way; the two kinds do not mix. Every setting has a variable too: ETCD_ and the
-flag's name in capitals, "-" as "_"; the flag wins.
+flag's name in capitals, "-" as "_"; the flag wins. The 0.4 way, a TOML file may hold settings,
+too: the flag's name with "-" as "_"; what begins with peer- or cluster- stands in a table [peer] or
+[cluster]. A variable wins over -config FILE, and that over /etc/etcd/etcd.conf.
 """
 
 
@@ -90,8 +92,8 @@ def reference_page() -> str:
     ]
     for group, flags in _groups():
         parts.append(f"\n## {group}\n\n")
-        parts.append("| 3.x | 0.4 | variable | setting | value | default | meaning |\n")
-        parts.append("|---|---|---|---|---|---|---|\n")
+        parts.append("| 3.x | 0.4 | variable | 0.4 file | setting | value | default | meaning |\n")
+        parts.append("|---|---|---|---|---|---|---|---|\n")
         parts += [_row(flag) for flag in flags]
     parts.append("\n## Old 0.4 spellings\n\nThey work, and say on stderr what to use instead.\n\n")
     parts.append("| old | use |\n|---|---|\n")
@@ -136,6 +138,7 @@ def _row(flag: Flag) -> str:
         f"`--{flag.modern}`" if flag.modern else "",
         f"`-{flag.legacy}`" if flag.legacy else "",
         ", ".join(f"`{name}`" for name in variables),
+        f"`{flag.file_key}`" if flag.file_key else "",
         f"`{flag.field}`" if flag.field else "",
         flag.unit.replace("|", "\\|"),
         _default(flag),

@@ -14,7 +14,7 @@ import logging
 import os
 
 from kvorum import logs
-from kvorum.cli import settings
+from kvorum.cli import configfile, settings
 from kvorum.cli.flags import Invocation, UsageError
 from kvorum.config import Config
 from kvorum.errors import ConfigError, KvorumError
@@ -36,7 +36,7 @@ def start(invocation: Invocation) -> int:
     for notice in invocation.notices:
         os.write(logs.STDERR, f"{notice}\n".encode())
     try:
-        config, warnings = settings.build(invocation)
+        config, warnings = settings.build(configfile.add_files(invocation))
     except UsageError:
         raise
     except ConfigError as error:

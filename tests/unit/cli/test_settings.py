@@ -328,7 +328,7 @@ def test_faults_of_the_whole_come_with_faults_of_the_parts() -> None:
 
 SPECIAL_KINDS = {
     Kind.ADDRESS, Kind.BIND_ADDRESS, Kind.PATH, Kind.PEERS, Kind.PEERS_FILE, Kind.LISTEN_URLS,
-    Kind.COMPACTION_MODE, Kind.RETENTION, Kind.VERBOSITY,
+    Kind.COMPACTION_MODE, Kind.RETENTION, Kind.VERBOSITY, Kind.CONFIG_FILE,
 }  # fmt: skip
 
 
