@@ -205,7 +205,7 @@ class RunningServer:
         await listener.start()
 
     async def _wait_until_ready(self) -> None:
-        """Clients are served once there is a leader to serve them, or it seems there will be none."""
+        """Serves clients once there is a leader to serve them, or it seems there will be none."""
         ready = asyncio.Event()
         self.server.when_ready(ready.set)
         with suppress(TimeoutError):

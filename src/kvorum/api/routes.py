@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes
 
 from msgspec import Struct
 
+from kvorum.api.metrics import MetricsPage
 from kvorum.api.reply import Replies
 from kvorum.api.v2.keys import Keys
 from kvorum.api.v2.members import Members
@@ -153,6 +154,7 @@ def client_router(server: Server) -> Router:
         Route(b"/version", LEGACY_ONLY, {"GET": stats.legacy_version}),
         Route(b"/version", MODERN_ONLY, {"GET": stats.modern_version}),
         Route(b"/health", MODERN_ONLY, {"GET": stats.health}),
+        Route(b"/metrics", BOTH, _reads(MetricsPage(server, replies).get)),
     ]
     return Router(routes, policy, replies)
 

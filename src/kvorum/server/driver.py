@@ -31,6 +31,10 @@ from kvorum.server.reads import Reads
 from kvorum.wal.wal import Wal
 
 
+def _untimed(done: Callable[[], None]) -> Callable[[], None]:
+    return done
+
+
 class Hooks(Struct):
     """What the server does at certain points of a turn.
 
@@ -40,6 +44,7 @@ class Hooks(Struct):
         install: a snapshot that raft accepted becomes the state.
         membership: a change of membership was applied.
         turned: a turn is over, whatever began it.
+        timed: wraps what is to be called when a sync of the log has ended.
     """
 
     send: Callable[[list[Message]], None]
@@ -47,6 +52,7 @@ class Hooks(Struct):
     install: Callable[[SnapshotMeta], None]
     membership: Callable[[MembershipApplied], None]
     turned: Callable[[], None]
+    timed: Callable[[Callable[[], None]], Callable[[], None]] = _untimed
 
 
 class _Unsynced(Struct):
@@ -135,7 +141,7 @@ class Driver:
         if is_write:
             number = ready.number
             self._wal.append(ready.hard_state, ready.entries)
-            self._wal.sync(lambda: self._synced(number))
+            self._wal.sync(self._hooks.timed(lambda: self._synced(number)))
 
     def _synced(self, number: int) -> None:
         """The log is durable up to the Ready with this number, and what only waited for it."""

@@ -61,16 +61,24 @@ class Proposals:
         self._unsent: deque[_Waiting] = deque()
         self._pending: dict[int, _Waiting] = {}
         self._pending_commands = 0
+        self.failed_count = 0
+        """Commands that were answered with an UnavailableError."""
         # A random start keeps a batch of an earlier life of this process apart from ours.
         self._next_id = clock.random_below(1 << 62)
 
     def propose(self, command: Command, completion: Completion) -> None:
         """Takes a command; `completion` gets its result, or an UnavailableError."""
         if len(self._completions) + self._pending_commands >= WAITING_COMMANDS_MAX:
+            self.failed_count += 1
             completion(UnavailableError("too many requests"))
             return
         self._commands.append(command)
         self._completions.append(completion)
+
+    @property
+    def pending_count(self) -> int:
+        """Commands without an answer."""
+        return len(self._completions) + self._pending_commands
 
     @property
     def has_work(self) -> bool:
@@ -152,6 +160,7 @@ class Proposals:
 
     def _fail(self, waiting: _Waiting, reason: str) -> None:
         self._pending_commands -= len(waiting.completions)
+        self.failed_count += len(waiting.completions)
         error = UnavailableError(reason)
         for completion in waiting.completions:
             completion(error)

@@ -10,6 +10,7 @@ Stop order: leadership handed over, waiting requests answered, log and backend m
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -37,6 +38,7 @@ from kvorum.server.changes import MembershipChanges
 from kvorum.server.driver import Driver, Hooks
 from kvorum.server.files import Files, Identity
 from kvorum.server.logkeeper import LogKeeper
+from kvorum.server.metrics import Figures, Metrics
 from kvorum.server.proposals import Completion, Proposals
 from kvorum.server.reads import ReadCompletion, Reads
 from kvorum.server.stats import ServerStats
@@ -128,6 +130,7 @@ class Server:
         self.store, self.tree = self._applier.store, self._applier.tree
         self.hub, self.cluster = self._applier.hub, self._applier.cluster
         self.stats = ServerStats(started_ns=clock.wall_ns())
+        self._metrics = Metrics()
 
         raft_config = _raft_config(config, clock, self.member_id)
         self._raft = RawNode(raft_config, opened.storage, self._applier.applied_index)
@@ -135,19 +138,9 @@ class Server:
         self._proposals = Proposals(self._raft, self._applier, clock, timeout)
         self._reads = Reads(self._raft, clock, timeout, config.election_ms / 1000)
         self._changes = MembershipChanges(self._raft, clock, timeout)
+        waiting = (self._proposals, self._reads)
         self._driver = Driver(
-            self._raft,
-            opened.storage,
-            opened.wal,
-            self._applier,
-            (self._proposals, self._reads),
-            Hooks(
-                send=self._send,
-                soft_state=self._soft_state_changed,
-                install=self._install,
-                membership=self._membership_applied,
-                turned=self._turned,
-            ),
+            self._raft, opened.storage, opened.wal, self._applier, waiting, self._hooks()
         )
         self._log_keeper = LogKeeper(
             self.name, opened.storage, opened.wal, self._backend, config.snapshot_count
@@ -181,6 +174,18 @@ class Server:
     def term(self) -> int:
         """Raft's current term here."""
         return self._driver.term
+
+    def figures(self) -> Figures:
+        """What this member is like right now, for `/metrics`."""
+        return Figures(
+            has_leader=self.leader_id != NO_MEMBER,
+            is_leader=self.is_leader,
+            committed_index=self._raft.status().commit,
+            applied_index=self.applied_index,
+            pending_proposals=self._proposals.pending_count,
+            failed_proposals=self._proposals.failed_count,
+            metrics=self._metrics,
+        )
 
     def propose(self, command: Command, completion: Completion) -> None:
         """Puts a command into the log; `completion` gets what applying it returned.
@@ -292,8 +297,10 @@ class Server:
             self._upkeep.heartbeat(now, self._heard())
             self._upkeep.introduce(self.member_id)
             self._watch_disk(now)
-        if now >= self._commit_at and self._backend.commit(self._log_keeper.durable):
-            self._commit_at = now + COMMIT_SECONDS
+        if now >= self._commit_at:
+            done = self._metrics.backend_commits.timed(self.clock, self._log_keeper.durable)
+            if self._backend.commit(done):
+                self._commit_at = now + COMMIT_SECONDS
         if self._raft.has_ready() or self._proposals.has_work or self._reads.has_work:
             self.wake()
 
@@ -387,6 +394,16 @@ class Server:
 
     # Turns and what they call back.
 
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            send=self._send,
+            soft_state=self._soft_state_changed,
+            install=self._install,
+            membership=self._membership_applied,
+            turned=self._turned,
+            timed=partial(self._metrics.log_syncs.timed, self.clock),
+        )
+
     def _schedule_if_running(self, work: Callable[[], None]) -> None:
         self._schedule(lambda: None if self._is_stopped else work())
 
@@ -446,6 +463,7 @@ class Server:
         if state.leader != self.leader_id:
             self.leader_id = state.leader
             self._peers_generation = -1  # one that was removed is let go when it leads no more
+            self._metrics.leader_changes += state.leader != NO_MEMBER
             self.stats.leader_changed(self.clock.wall_ns() if state.leader else 0)
             self._proposals.leader_changed()
         is_leader = state.role is Role.LEADER
