@@ -9,7 +9,7 @@ READY_DEV := $(VENV)/.ready-dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint fmt docs bench bench-quick hooks clean
+.PHONY: help run cluster test sim lint fmt docs bench bench-quick hooks clean
 
 help:  ## Show this list
 	@echo "kvorum: a drop-in etcd in Python"
@@ -24,6 +24,9 @@ cluster: $(READY)  ## Start three members, the 0.4 way; Ctrl-C stops all three
 
 test: $(READY_DEV)  ## Run all tests
 	$(BIN)/pytest -n auto $(ARGS)
+
+sim: $(READY_DEV)  ## Run the simulator (ARGS="--seeds 1..100" for some seeds, --help for more)
+	$(BIN)/python -m kvorum.sim $(ARGS)
 
 lint: $(READY_DEV)  ## Check style, types and layers
 	$(BIN)/ruff check

@@ -28,6 +28,7 @@ from kvorum.server import proposals, upkeep
 from kvorum.sim.chance import Chance
 from kvorum.sim.checkers import Judges
 from kvorum.sim.cluster import Settings, SimCluster
+from kvorum.sim.disk import LONGEST_SECONDS
 from kvorum.sim.faults import KINDS, Faults, Rates, draw_rates
 from kvorum.sim.history import Violation
 from kvorum.sim.loop import SimLoop
@@ -149,7 +150,8 @@ class _World:
         self.judges.finish(self.workload.history, self.workload.watches)
 
     def _demand_progress(self) -> None:
-        patience = ELECTION_TIMEOUTS * self.election_seconds
+        # A disk operation begun under faults may hold an election up for as long as it takes.
+        patience = ELECTION_TIMEOUTS * self.election_seconds + LONGEST_SECONDS
         deadline = self.loop.now + patience
         self._await(lambda: self.cluster.leader() is not None, patience, "there is no leader")
         done: list[object] = []
