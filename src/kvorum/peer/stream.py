@@ -164,7 +164,7 @@ class Link:
         request: bytes,
         clock: Clock,
         on_lost: Callable[[], None],
-        credentials: Credentials | None = None,
+        credentials: Credentials | None,
     ) -> None:
         self.url = url
         self._credentials = credentials
@@ -247,7 +247,7 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
-async def dial(url: str, call: Call, credentials: Credentials | None = None) -> None:
+async def dial(url: str, call: Call, credentials: Credentials | None) -> None:
     """Connects and waits until the other side has taken the call.
 
     Raises:

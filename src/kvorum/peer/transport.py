@@ -85,7 +85,13 @@ class Transport:
         """Calls this member at this URL, and goes on calling until it is removed."""
         self._drop_link(member_id)
         request = handshake.request(url, handshake.STREAM_PATH, *self._who(member_id))
-        link = Link(url, request, self.clock, lambda: self.receiver.unreachable(member_id))
+        link = Link(
+            url,
+            request,
+            self.clock,
+            lambda: self.receiver.unreachable(member_id),
+            self.credentials,
+        )
         link.on_removed = self.on_removed
         self._links[member_id] = link
 

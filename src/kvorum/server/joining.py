@@ -29,6 +29,9 @@ REDIRECTS_MAX = 10
 JOIN_VERSION = 2
 """The version of 0.4's protocol between members that a join names."""
 
+SHOWN_BYTES_MAX = 200
+"""How much is shown of an answer that no member gives."""
+
 CLUSTER_HEADER = b"x-kvorum-cluster-id"
 MEMBER_HEADER = b"x-kvorum-member-id"
 PEERS_HEADER = b"x-kvorum-peers"
@@ -196,7 +199,8 @@ def _read_seat(reply: HttpReply) -> Seat:
         try:
             error = msgspec.json.decode(reply.body, type=_JoinErrorBody)
         except msgspec.DecodeError:
-            error = _JoinErrorBody(f"status {reply.status}")
+            said = reply.body[:SHOWN_BYTES_MAX].decode("utf-8", "replace").strip()
+            error = _JoinErrorBody(f"status {reply.status}", said)
         cause = f" ({error.cause})" if error.cause else ""
         raise UnavailableError(f"fail on join request: {error.message}{cause}")
     if CLUSTER_HEADER not in headers or MEMBER_HEADER not in headers:

@@ -4,17 +4,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.unit.net.conftest import Run, run, wait_until
+from tests.unit.net.conftest import Run, Wire, _both_wires, run, tls_files, wait_until
 
 from kvorum.clock import SystemClock
 from kvorum.errors import StorageError
-from kvorum.net.listener import Listener, serve
+from kvorum.net.connection import Limits
+from kvorum.net.listener import Listener, bind
+from kvorum.net.tls import caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
 from kvorum.raft.types import Entry, MemberId, Message, MessageType, SnapshotMeta
 
-__all__ = ["Run", "run", "wait_until"]
+__all__ = ["Run", "Wire", "_both_wires", "run", "wait_until"]
 
 CLUSTER = 0xC1
+FILES = tls_files("server", "ca")
 
 
 def heartbeat(target: MemberId, source: MemberId, term: int = 1) -> Message:
@@ -115,13 +118,22 @@ class Member:
     def __init__(self, member_id: MemberId, cluster_id: int = CLUSTER) -> None:
         self.id = member_id
         self.receiver = FakeReceiver()
-        self.transport = Transport(cluster_id, member_id, f"m{member_id}", SystemClock())
+        self.is_tls = Wire.is_tls
+        shown = caller_credentials(FILES) if self.is_tls else None
+        self.transport = Transport(cluster_id, member_id, f"m{member_id}", SystemClock(), shown)
         self.transport.receiver = self.receiver
         self.listener: Listener
         self.port = 0
 
     async def start(self) -> None:
-        self.listener = await serve(self.transport.handle, "127.0.0.1", self.port)
+        self.listener = Listener(
+            bind("127.0.0.1", self.port),
+            self.transport.handle,
+            Limits(),
+            SystemClock(),
+            server_credentials(FILES) if self.is_tls else None,
+        )
+        await self.listener.start()
         self.port = self.listener.port
 
     async def stop(self) -> None:
@@ -130,7 +142,7 @@ class Member:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' * self.is_tls}://127.0.0.1:{self.port}"
 
     def call(self, other: "Member") -> None:
         self.transport.set_peer(other.id, other.url)

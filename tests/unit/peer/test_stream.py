@@ -51,7 +51,7 @@ def test_call_is_accepted_and_done(run: Run) -> None:
     async def main() -> None:
         async with OtherSide(ACCEPTED + encode_frame(FrameKind.DONE)) as other:
             call = Call(REQUEST)
-            await dial(other.url, call)
+            await dial(other.url, call, None)
             assert await call.wait_done()
             assert other.heard == REQUEST
             call.close()
@@ -71,7 +71,7 @@ def test_call_that_is_not_accepted_says_why(run: Run, said: bytes, fault: str) -
     async def main() -> None:
         async with OtherSide(said) as other:
             with pytest.raises(RemoteProtocolError, match=fault):
-                await dial(other.url, Call(REQUEST))
+                await dial(other.url, Call(REQUEST), None)
 
     run(main())
 
@@ -79,7 +79,7 @@ def test_call_that_is_not_accepted_says_why(run: Run, said: bytes, fault: str) -
 def test_call_that_is_hung_up_on_has_failed(run: Run) -> None:
     async def main() -> None:
         async with OtherSide(b"") as other:
-            dialing = asyncio.ensure_future(dial(other.url, Call(REQUEST)))
+            dialing = asyncio.ensure_future(dial(other.url, Call(REQUEST), None))
             await wait_until(lambda: other.heard)
             other.writers[0].close()
             with pytest.raises(ConnectionResetError, match="hung up"):
@@ -97,7 +97,7 @@ def test_call_that_is_not_answered_in_time_has_failed(
         async with OtherSide(b"") as other:
             call = Call(REQUEST)
             with pytest.raises(TimeoutError):
-                await dial(other.url, call)
+                await dial(other.url, call, None)
             call.close()
 
     run(main())
@@ -106,7 +106,7 @@ def test_call_that_is_not_answered_in_time_has_failed(
 def test_url_without_an_address_has_failed(run: Run) -> None:
     async def main() -> None:
         with pytest.raises(UnavailableError):
-            await dial("http://", Call(REQUEST))
+            await dial("http://", Call(REQUEST), None)
 
     run(main())
 
@@ -115,7 +115,7 @@ def test_damaged_frame_ends_the_call(run: Run) -> None:
     async def main() -> None:
         async with OtherSide(ACCEPTED + b"\xff" * 20) as other:
             call = Call(REQUEST)
-            await dial(other.url, call)
+            await dial(other.url, call, None)
             assert not await call.wait_done()
             assert not call.write(b"nobody hears this")
             with pytest.raises(ConnectionResetError):
@@ -130,7 +130,7 @@ def test_link_shows_that_it_is_alive(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
     async def main() -> None:
         async with OtherSide(ACCEPTED) as other:
-            link = Link(other.url, REQUEST, SystemClock(), lambda: None)
+            link = Link(other.url, REQUEST, SystemClock(), lambda: None, None)
             await wait_until(lambda: other.heard.count(alive) >= 3)
             link.close()
 
@@ -141,7 +141,7 @@ def test_dead_peer_is_given_up_by_tcp(run: Run) -> None:
     async def main() -> None:
         async with OtherSide(ACCEPTED) as other:
             call = Call(REQUEST, dead_seconds=7)
-            await dial(other.url, call)
+            await dial(other.url, call, None)
             assert call._transport is not None
             sock = call._transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
@@ -156,7 +156,7 @@ def test_link_logs_a_fault_once(run: Run, caplog: pytest.LogCaptureFixture) -> N
 
     async def main() -> None:
         async with OtherSide(refusal) as other:
-            link = Link(other.url, REQUEST, SystemClock(), lambda: None)
+            link = Link(other.url, REQUEST, SystemClock(), lambda: None, None)
             while len(other.writers) < 4:
                 link.call_now()
                 await asyncio.sleep(0)

@@ -8,6 +8,7 @@ from tests.unit.peer.conftest import (
     FakeView,
     Member,
     Run,
+    Wire,
     append,
     connect,
     heartbeat,
@@ -18,8 +19,11 @@ from tests.unit.peer.conftest import (
 )
 
 from kvorum.errors import StorageError
+from kvorum.net.dialer import http_request
 from kvorum.peer import stream
 from kvorum.peer.transport import CHUNK_BYTES
+
+pytestmark = pytest.mark.usefixtures("_both_wires")
 
 MEGABYTE = 1 << 20
 
@@ -195,8 +199,9 @@ def test_other_cluster_is_refused_and_each_side_says_so_once(
 
     with caplog.at_level(logging.INFO, "kvorum.peer"):
         run(main())
+    scheme = "https" if Wire.is_tls else "http"
     assert sorted(record.getMessage().partition("127.0.0.1")[0] for record in caplog.records) == [
-        "cannot reach the peer at http://",
+        f"cannot reach the peer at {scheme}://",
         "m1: refused a call of 2: this member belongs to another cluster",
     ]
     assert "refused: this member belongs to another cluster" in caplog.text
@@ -231,12 +236,10 @@ def test_member_that_is_removed_is_hung_up_on(run: Run) -> None:
 def test_who_offers_no_upgrade_is_refused(run: Run) -> None:
     async def main() -> None:
         async with members(1) as (one,):
-            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-            writer.write(b"POST /raft/stream HTTP/1.1\r\nHost: h\r\n\r\n")
-            answer = await reader.read()
-            assert answer.startswith(b"HTTP/1.1 412 ")
-            assert answer.endswith(b"this address only talks to kvorum members")
-            writer.close()
+            url = f"{one.url}/raft/stream"
+            answer = await http_request(url, "POST", {}, b"", 5, one.transport.credentials)
+            told = b"this address only talks to kvorum members"
+            assert (answer.status, answer.body) == (412, told)
 
     run(main())
 

@@ -166,7 +166,7 @@ def test_rounds_are_told_and_end(peers_of: MakePeers, caplog: pytest.LogCaptureF
         ),
         pytest.param(
             HttpReply(404, {}, b"404 page not found"),
-            "fail on join request: status 404",
+            "fail on join request: status 404 (404 page not found)",
             id="no such page",
         ),
         pytest.param(
