@@ -1,12 +1,20 @@
 """Tests of real server processes: every log must be free of what no user may ever see."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from kvorum.client.connection import Settings
+from kvorum.config import Era
 from kvorum.testing import ClusterProcess, ServerProcess
+from kvorum.testing.process import OUR_PROGRAM
+
+TLS = Path(__file__).parents[1] / "data" / "tls"
+"""Certificates for tests; `make.sh` there tells what each is."""
+
+BOTH_SIDES = ("client", "peer")
 
 NEVER_LOGGED = ("Traceback", "internal error")
 
@@ -41,3 +49,55 @@ def cluster(tmp_path: Path) -> Iterator[ClusterProcess]:
     """Three members with a leader."""
     with ClusterProcess(tmp_path) as members:
         yield members
+
+
+def tls_arguments(era: Era, sides: Sequence[str] = BOTH_SIDES) -> list[str]:
+    """Flags of a server that shows a certificate, and asks for one, on these sides."""
+    ca_flag = "-{}ca-file" if era is Era.LEGACY else "--{}trusted-ca-file"
+    arguments = []
+    for prefix in ("" if side == "client" else "peer-" for side in sides):
+        arguments += [f"-{prefix}cert-file", str(TLS / "server.pem")]
+        arguments += [f"-{prefix}key-file", str(TLS / "server.key")]
+        arguments += [ca_flag.format(prefix), str(TLS / "ca.pem")]
+    return arguments
+
+
+def tls_settings() -> Settings:
+    """How a client shows and checks certificates."""
+    return Settings(
+        ca_file=str(TLS / "ca.pem"),
+        cert_file=str(TLS / "client.pem"),
+        key_file=str(TLS / "client.key"),
+    )
+
+
+def make_tls(server: ServerProcess, sides: Sequence[str] = BOTH_SIDES) -> ServerProcess:
+    """Makes a server that was not started yet speak TLS."""
+    server.add_arguments(tls_arguments(server.era, sides))
+    if "client" in sides:
+        server.client_scheme, server.settings = "https", tls_settings()
+    if "peer" in sides:
+        server.peer_scheme = "https"
+    return server
+
+
+class TlsCluster(ClusterProcess):
+    """Members that speak TLS."""
+
+    def __init__(
+        self,
+        directory: Path,
+        size: int = 3,
+        *,
+        era: Era = Era.LEGACY,
+        arguments: Sequence[str] = (),
+        sides: Sequence[str] = BOTH_SIDES,
+    ) -> None:
+        self.sides = sides
+        super().__init__(directory, size, era=era, arguments=arguments, program=OUR_PROGRAM)
+
+    def make_member(
+        self, number: int, directory: Path, *, arguments: Sequence[str], program: Sequence[str]
+    ) -> ServerProcess:
+        member = super().make_member(number, directory, arguments=arguments, program=program)
+        return make_tls(member, self.sides)

