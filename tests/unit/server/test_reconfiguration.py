@@ -3,10 +3,13 @@
 import pytest
 from tests.unit.server.conftest import Member, MemoryCluster
 
+from kvorum.apply.applier import MembershipApplied
+from kvorum.apply.commands import MembershipChange
 from kvorum.config import Config
 from kvorum.errors import UnavailableError
 from kvorum.membership import Member as Seat
 from kvorum.membership import MembershipFault
+from kvorum.raft.types import ConfChangeSingle, ConfChangeType
 from kvorum.server import bootstrap
 from kvorum.server.reconfiguration import Answer, Reconfiguration
 from kvorum.server.seats import Seat as Given
@@ -210,15 +213,19 @@ def test_a_member_is_moved(cluster: MemoryCluster, three: list[Member]) -> None:
 def test_two_additions_of_one_url_at_once_leave_one(
     cluster: MemoryCluster, three: list[Member]
 ) -> None:
-    answers: list[Answer] = []
-    for member in three:
-        Reconfiguration(member.server).add(FOUR, answers.append)
+    answers: list[object] = []
+    for number, member in enumerate(three, start=90):
+        change = MembershipChange(0, add=Seat(number, "", FOUR))
+        steps = (ConfChangeSingle(ConfChangeType.ADD_VOTER, number),)
+        member.server.change_membership(change, steps, answers.append)
     cluster.run_until(lambda: len(answers) == 3, "all answers")
-    assert sorted(type(answer).__name__ for answer in answers) == [
-        "Member", "MembershipFault", "MembershipFault",
+    applied = [answer for answer in answers if isinstance(answer, MembershipApplied)]
+    assert sorted(str(one.fault) for one in applied) == [
+        "MembershipFault.PEER_URL_EXISTS", "MembershipFault.PEER_URL_EXISTS", "None",
     ]  # fmt: skip
-    assert len(three[0].server.cluster.members) == 4
-    assert len(three[0].server.cluster.conf_state.voters) == 4
+    for member in three:
+        assert len(member.server.cluster.members) == 4
+        assert len(member.server.cluster.conf_state.voters) == 4
 
 
 def test_a_removed_member_is_given_no_seat_with_its_old_data(
