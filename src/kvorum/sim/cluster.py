@@ -32,6 +32,7 @@ from kvorum.server.seats import Seat, SeatRequest, Seats
 from kvorum.server.server import Opened, Server
 from kvorum.sim.chance import Chance
 from kvorum.sim.disk import Disk, SimFiles
+from kvorum.sim.history import Violation
 from kvorum.sim.loop import Callback, SimLoop
 from kvorum.sim.network import LinkRates, Network, SimTransport
 from kvorum.sim.trace import Trace
@@ -163,12 +164,12 @@ class Process:
             else:
                 callback()
 
-    def wake(self) -> None:
-        """Goes on after a pause, with all that came in meanwhile."""
+    def wake(self, loop: SimLoop) -> None:
+        """Goes on after a pause, with all that came in meanwhile, one by one."""
         self.is_paused = False
         backlog, self._backlog = self._backlog, []
         for callback in backlog:
-            self.run(callback)
+            loop.call_soon(partial(self.run, callback))
 
 
 class SimCluster:
@@ -177,6 +178,7 @@ class SimCluster:
     Attributes:
         processes: those that run, in the order of their hosts.
         counts: how often what has happened.
+        on_seat: called when a host has taken a seat.
     """
 
     def __init__(self, settings: Settings, chance: Chance, loop: SimLoop, trace: Trace) -> None:
@@ -188,6 +190,7 @@ class SimCluster:
         self.hosts: list[Host] = []
         self.processes: list[Process] = []
         self.counts: dict[str, int] = {}
+        self.on_seat: Callable[[Host], object] = _ignore
         self._founders: list[Host] = []
         self._steps: list[Callable[[], object]] = []
         loop.on_step = self._stepped
@@ -250,6 +253,8 @@ class SimCluster:
 
     def _refused(self, host: Host, error: StorageError) -> None:
         """The disk was found damaged: the host begins anew."""
+        if not host.disk.is_rotten:
+            raise Violation(f"{host.name} refused to start, though its disk is sound: {error}")
         self.trace.note(f"{host.name}: refused to start: {error}")
         self.count("refused start")
         self.wipe(host)
@@ -258,6 +263,7 @@ class SimCluster:
         assert host.process is None, "one process a host"
         host.epoch += 1
         process = Process(host)
+        host.disk.mend()
 
         def post(callback: Callback) -> None:
             self.loop.call_soon(partial(process.run, callback))
@@ -358,7 +364,7 @@ class SimCluster:
     def _wake(self, process: Process) -> None:
         if process.is_up and process.is_paused:
             self.trace.note(f"{process.name}.{process.epoch}: wakes")
-            process.wake()
+            process.wake(self.loop)
 
     def retire(self, host: Host) -> None:
         """The member is gone for good; the disk is emptied."""
@@ -424,6 +430,7 @@ class SimCluster:
         host.is_waiting = host.is_retired = False
         process, files = self._prepare(host)
         self._run(process, bootstrap.sit_down(host.config, files, seat))
+        self.on_seat(host)
 
     # Membership
 

@@ -82,6 +82,7 @@ class Disk:
         sync_failure_rate: how likely a sync fails.
         commit_failure_rate: how likely a commit of the backend fails.
         segment_bytes: size of the log's segments.
+        is_rotten: whether a bit has changed since the disk was new.
     """
 
     def __init__(self, loop: SimLoop, chance: Chance, latency: float, segment_bytes: int) -> None:
@@ -112,6 +113,7 @@ class Disk:
         """A new, empty disk."""
         self.log = MemoryLogFiles()
         self.backend = SimBackend(self)
+        self.is_rotten = False
 
     def fill(self, room_bytes: int) -> None:
         """Leaves so much room, and no more."""
@@ -142,6 +144,7 @@ class Disk:
         name, end = self.chance.choice(proven)
         content = self.log.published[name].data
         content[self.chance.below(end)] ^= 1 << self.chance.below(8)
+        self.is_rotten = True
         return True
 
 

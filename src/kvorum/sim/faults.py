@@ -126,6 +126,8 @@ class Faults:
         """Faults come from now on."""
         for kind in self._rates.every:
             self._schedule(kind)
+        if "partition" in self._rates.every:
+            self._cluster.on_seat = self._cut_at_seat
 
     def heal(self) -> None:
         """No more faults; what is cut, asleep, down or slow is well again."""
@@ -143,7 +145,7 @@ class Faults:
             if host.process is None:
                 cluster.restart(host)
             elif host.process.is_paused:
-                host.process.wake()
+                host.process.wake(cluster.loop)
         cluster.retire_removed()
 
     def _schedule(self, kind: str) -> None:
@@ -222,7 +224,18 @@ class Faults:
     def _partition(self) -> bool:
         names = [host.name for host in self._cluster.hosts]
         shape = self._chance.choice(("isolate", "split", "one way", "ring", "bridge", "pair"))
-        pairs = self._draw_pairs(shape, names)
+        self._cut(shape, self._draw_pairs(shape, names))
+        return True
+
+    def _cut_at_seat(self, host: Host) -> None:
+        """A configuration has just changed: often somebody else is cut off at that moment."""
+        names = [one.name for one in self._cluster.hosts if one is not host]
+        if not self._is_over and len(names) > 1 and self._chance.happens(0.4):
+            shift = self._chance.below(len(names))
+            lonely, *rest = names[shift:] + names[:shift]
+            self._cut("isolate", _both([lonely], [*rest, host.name]))
+
+    def _cut(self, shape: str, pairs: list[Pair]) -> None:
         self._note(f"{shape}: cut {' '.join(f'{a[7:]}>{b[7:]}' for a, b in pairs)}")
         mend = self._cluster.network.cut(pairs)
         is_mended: list[None] = []
@@ -235,7 +248,6 @@ class Faults:
 
         self._mends.append(mend_once)
         self._later(self._chance.choice((0.5, 3.0, 8.0)), mend_once)
-        return True
 
     def _draw_pairs(self, shape: str, names: list[str]) -> list[Pair]:
         chance, count = self._chance, len(names)

@@ -87,7 +87,8 @@ class _Promises:
 class _Subject:
     """What the judge has seen of one process.
 
-    `terms[i]` is the term of entry `base + 1 + i`.
+    `terms[i]` is the term of entry `base + 1 + i`; `lately` are the terms before and after the last
+    event.
     """
 
     def __init__(self, process: Process, promises: _Promises) -> None:
@@ -102,6 +103,7 @@ class _Subject:
         self.number = -1
         self.term: Term = 0
         self.vote: MemberId = 0
+        self.lately: tuple[Term, Term] = (0, 0)
         self.base = self.log.first_index - 1
         self.terms: list[Term] = []
         self.committed: Index = 0
@@ -231,6 +233,12 @@ class Invariants:
             raise Violation(
                 f"{subject.name} came back in term {raft.term}, but spoke in {promises.term}"
             )
+        promised = promises.votes.get(raft.term, raft.vote)
+        if raft.vote != promised:
+            raise Violation(
+                f"{subject.name} came back in term {raft.term} with its vote for {raft.vote:x}, "
+                f"but had voted for {promised:x}"
+            )
         if log.last_index < promises.acknowledged:
             raise Violation(
                 f"{subject.name} came back with its log up to {log.last_index}, "
@@ -263,6 +271,7 @@ class Invariants:
                 f"{subject.name} changed its vote in term {raft.term} "
                 f"from {subject.vote:x} to {raft.vote:x}"
             )
+        subject.lately = (subject.term, raft.term)
         subject.term, subject.vote = raft.term, raft.vote
 
     def _check_leader(self, subject: _Subject) -> None:
@@ -381,8 +390,18 @@ class Invariants:
         if committed > reference.last_index:
             if not is_known:
                 self._check_quorum(subject, committed)
+                self._check_counted(subject, committed)
             self._extend(subject, committed)
         subject.committed = committed
+
+    def _check_counted(self, subject: _Subject, index: Index) -> None:
+        """Who commits first counts, and counts only entries of the term it leads."""
+        term = subject.find_term(index)
+        if term not in subject.lately:
+            raise Violation(
+                f"{subject.name} has committed entry {index} of term {term} by counting, "
+                f"in term {subject.term}"
+            )
 
     def _compare(self, subject: _Subject, index: Index) -> None:
         own = subject.find_term(index) or subject.log.find_term(index)
