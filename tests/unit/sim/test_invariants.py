@@ -133,6 +133,37 @@ def test_what_was_promised_is_known_after_a_restart(one: Judged, promise: Messag
         one.look()
 
 
+def test_a_vote_is_known_after_a_restart(one: Judged) -> None:
+    one.look()
+    term = raft_of(one.first.server).term
+    one.judges.sent(one.life_of(one.first), [Message(MessageType.VOTE_RESPONSE, 7, 1, term)])
+    one.first.crash()
+    one.first.start()
+    raft_of(one.first.server).term = term  # before the campaign it began at once
+    with pytest.raises(Violation, match="had voted for 7"):
+        one.look()
+
+
+def test_an_entry_of_an_earlier_term_is_not_committed_by_counting(three: Judged) -> None:
+    leader = three.leader()
+    for member in three.members:
+        member.is_sync_held = member is not leader
+    leader.propose(v2.Set(b"/k", b"v"))
+    three.settle()
+    for member in three.members:
+        member.is_sync_held = False
+        three.isolate(member)
+    three.settle()
+    raft = raft_of(leader.server)
+    raft.term += 2
+    touch(leader)
+    three.look()
+    raft.log.committed = raft.log.last_index
+    touch(leader)
+    with pytest.raises(Violation, match="by counting"):
+        three.look()
+
+
 def test_an_index_and_a_term_name_one_entry(three: Judged) -> None:
     follower = three.follower()
     results = three.leader().propose(v2.Set(b"/k", b"right"))

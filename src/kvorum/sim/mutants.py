@@ -1,0 +1,509 @@
+"""Bugs planted in the real code, to see whether the simulator finds them.
+
+Each mutant is one small, plausible mistake, named in words and put in place by replacing one or two
+functions for as long as `planted` lasts. A judge that never finds any of them proves nothing.
+
+The caller: `with planted(name): run(seed)`; nothing else may run meanwhile.
+"""
+
+# ruff: noqa: SLF001, ANN401 -- mistakes are made where no caller may reach
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import msgspec
+
+from kvorum.apply import applier as applier_module
+from kvorum.apply.applier import Applier
+from kvorum.apply.batches import AppliedBatches
+from kvorum.apply.commands import Batch, decode_batch
+from kvorum.backend.base import Installer, Table
+from kvorum.backend.buffer import BufferedBackend
+from kvorum.membership import Cluster
+from kvorum.mvcc.store import Compacted, Store
+from kvorum.mvcc.watch import Watcher, WatcherState, WatchHub
+from kvorum.raft import core, follower, leader, log, quorum
+from kvorum.raft.rawnode import RawNode, Ready
+from kvorum.raft.readindex import Read, ReadIndex
+from kvorum.raft.tracker import Tracker
+from kvorum.raft.types import (
+    ConfState,
+    Entry,
+    HardState,
+    MemberId,
+    Message,
+    MessageType,
+    SnapshotMeta,
+)
+from kvorum.server.driver import Driver
+from kvorum.server.logkeeper import LogKeeper
+from kvorum.server.server import Server, Transport
+from kvorum.server.upkeep import Upkeep
+from kvorum.v2 import commands as v2
+from kvorum.wal import repair
+from kvorum.wal.record import HEADER, Record
+
+Patch = tuple[object, str, object]
+"""What has it, its name, what takes its place."""
+
+MUTANTS: dict[str, Callable[[], list[Patch]]] = {}
+"""The mistake in words, to what puts it in place."""
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Puts a mistake into the code for as long as it lasts."""
+    patches = MUTANTS[name]()
+    before = [(target, attribute, getattr(target, attribute)) for target, attribute, _ in patches]
+    try:
+        for target, attribute, replacement in patches:
+            setattr(target, attribute, replacement)
+        yield
+    finally:
+        for target, attribute, original in before:
+            setattr(target, attribute, original)
+
+
+def _mutant(name: str) -> Callable[[Callable[[], list[Patch]]], Callable[[], list[Patch]]]:
+    def register(patches: Callable[[], list[Patch]]) -> Callable[[], list[Patch]]:
+        MUTANTS[name] = patches
+        return patches
+
+    return register
+
+
+# What must be durable first
+
+
+@_mutant("acknowledgements leave before the sync")
+def _acknowledge_early() -> list[Patch]:
+    original = Driver._persist
+
+    def persist(driver: Driver, ready: Ready) -> None:
+        messages, ready.messages_after_persist = ready.messages_after_persist, []
+        original(driver, ready)
+        if messages:
+            driver._hooks.send(messages)
+
+    return [(Driver, "_persist", persist)]
+
+
+@_mutant("a member's own entries count before the sync")
+def _own_log_early() -> list[Patch]:
+    original = Driver._persist
+
+    def persist(driver: Driver, ready: Ready) -> None:
+        original(driver, ready)
+        driver._raft.persisted(ready.number)
+
+    return [(Driver, "_persist", persist)]
+
+
+@_mutant("the vote is not written")
+def _forget_vote() -> list[Patch]:
+    original = RawNode._take_hard_state
+
+    def take(node: RawNode, *, is_written: bool) -> HardState | None:
+        state = original(node, is_written=is_written)
+        return None if state is None else HardState(state.term, 0, state.commit)
+
+    return [(RawNode, "_take_hard_state", take)]
+
+
+@_mutant("the log is cut before the backend has made it needless")
+def _release_early() -> list[Patch]:
+    original = LogKeeper.keep
+
+    def keep(keeper: LogKeeper, cluster: Cluster) -> None:
+        original(keeper, cluster)
+        keeper._wal.release(keeper._backend.applied[0])
+
+    return [(LogKeeper, "keep", keep)]
+
+
+@_mutant("the backend's applied index runs ahead of its records")
+def _applied_ahead() -> list[Patch]:
+    original = BufferedBackend.commit
+
+    def commit(backend: BufferedBackend, done: Callable[[], None] | None = None) -> bool:
+        late = backend._pending[Table.RECORDS]
+        is_begun = False
+        if backend._in_flight is None and late:
+            key = next(reversed(late))
+            value = late.pop(key)
+            is_begun = original(backend, done)
+            backend._pending[Table.RECORDS][key] = value
+        return is_begun or original(backend, done)
+
+    return [(BufferedBackend, "commit", commit)]
+
+
+@_mutant("an entry is applied twice after a restart")
+def _apply_twice() -> list[Patch]:
+    original = BufferedBackend.set_applied
+
+    def set_applied(backend: BufferedBackend, index: int, term: int) -> None:
+        behind = backend._applied
+        original(backend, index, term)
+        if behind[1] == term:
+            backend._applied = behind
+
+    def restore(applier: Applier) -> None:
+        original_restore(applier)
+        applier._batches._ids.clear()
+
+    original_restore = Applier.restore
+    return [(BufferedBackend, "set_applied", set_applied), (Applier, "restore", restore)]
+
+
+@_mutant("checksums of the log are not compared")
+def _skip_checksums() -> list[Patch]:
+    def decode(data: bytes, offset: int, limit: int) -> Record | None:
+        if offset + HEADER.size > len(data):
+            return None
+        crc, length, prev, _, durable, kind, magic = HEADER.unpack_from(data, offset)
+        end = offset + HEADER.size + length
+        if magic != b"kvm" or not length or end > limit:
+            return None
+        payload = data[offset + HEADER.size : end].ljust(length, b"\0")
+        return Record(offset, end + -end % 8, crc, prev, durable, kind, payload)
+
+    return [(repair, "decode", decode)]
+
+
+@_mutant("a member goes on with the configuration it was started with")
+def _forget_configuration() -> list[Patch]:
+    def set_conf_state(cluster: Cluster, conf_state: ConfState) -> None:
+        cluster.conf_state = conf_state
+
+    return [(Cluster, "set_conf_state", set_conf_state)]
+
+
+# Elections and commitment
+
+
+@_mutant("half of the votes, rounded down, are enough")
+def _half_is_enough() -> list[Patch]:
+    original = quorum.majority_vote
+
+    def vote(voters: Sequence[MemberId], votes: dict[MemberId, bool]) -> quorum.VoteResult:
+        granted = sum(votes.get(voter, False) for voter in voters)
+        is_won = granted >= max(1, len(voters) // 2)
+        return quorum.VoteResult.WON if is_won else original(voters, votes)
+
+    return [(quorum, "majority_vote", vote)]
+
+
+@_mutant("a member votes for a log that is behind its own")
+def _vote_for_anybody() -> list[Patch]:
+    return [(log.RaftLog, "is_up_to_date", lambda own, index, term: bool(own) or index or term)]
+
+
+@_mutant("an entry of an earlier term is committed by counting")
+def _count_earlier_terms() -> list[Patch]:
+    def maybe_commit(raft: core.Raft) -> None:
+        if raft.log.commit_to(raft.tracker.committed_index()):
+            raft.is_append_due = True
+            for read in raft.reads.take_waiting():
+                leader._register(raft, read)
+
+    return [(leader, "maybe_commit", maybe_commit)]
+
+
+@_mutant("a leader commits what it has itself")
+def _commit_alone() -> list[Patch]:
+    def committed_index(tracker: Tracker) -> int:
+        own = tracker.progress.get(tracker._own_id)
+        return own.match if own else 0
+
+    return [(Tracker, "committed_index", committed_index)]
+
+
+@_mutant("learners are counted")
+def _count_learners() -> list[Patch]:
+    original = Tracker._index
+
+    def index(tracker: Tracker) -> None:
+        original(tracker)
+        tracker._incoming += [tracker.progress[one] for one in tracker.conf_state.learners]
+
+    return [(Tracker, "_index", index)]
+
+
+@_mutant("a joint quorum is that of the new voters")
+def _forget_outgoing() -> list[Patch]:
+    original = Tracker._index
+
+    def index(tracker: Tracker) -> None:
+        original(tracker)
+        tracker._outgoing = []
+
+    return [(Tracker, "_index", index)]
+
+
+@_mutant("a heartbeat carries a commit index that the follower does not have")
+def _commit_too_far() -> list[Patch]:
+    def send(raft: core.Raft, read_round: int) -> None:
+        for peer in raft.tracker.peers:
+            message = Message(MessageType.HEARTBEAT, peer.member_id, raft.id)
+            message.commit = raft.log.committed
+            message.context = read_round
+            raft.send(message)
+
+    def on_heartbeat(raft: core.Raft, message: Message) -> None:
+        message.commit = min(message.commit, raft.log.last_index)
+        original(raft, message)
+
+    original = follower.RULES.steps[MessageType.HEARTBEAT]
+    steps = {**follower.RULES.steps, MessageType.HEARTBEAT: on_heartbeat}
+    return [(leader, "_send_heartbeats", send), (follower.RULES, "steps", steps)]
+
+
+@_mutant("a follower acknowledges all that it has")
+def _acknowledge_everything() -> list[Patch]:
+    original = follower._acknowledge
+
+    def acknowledge(raft: core.Raft, message: Message, index: int) -> None:
+        original(raft, message, max(index, raft.log.last_index))
+
+    return [(follower, "_acknowledge", acknowledge)]
+
+
+@_mutant("a late APPEND cuts off what followed it")
+def _cut_always() -> list[Patch]:
+    def maybe_append(own: log.RaftLog, index: int, term: int, entries: Sequence[Entry]) -> bool:
+        if not own.matches(index, term):
+            return False
+        fresh = [entry for entry in entries if entry.index > own.committed]
+        if fresh:
+            own.append(fresh)
+        return True
+
+    return [(log.RaftLog, "maybe_append", maybe_append)]
+
+
+# Reads
+
+
+@_mutant("a read is answered without a round")
+def _read_without_round() -> list[Patch]:
+    def register(raft: core.Raft, read: Read) -> None:
+        read.index = raft.log.committed
+        leader._answer(raft, read)
+
+    return [(leader, "_register", register)]
+
+
+@_mutant("a read is answered before the leader's first commit of its term")
+def _read_early() -> list[Patch]:
+    def read_index(raft: core.Raft, read: Read) -> bool:
+        leader._register(raft, read)
+        return True
+
+    return [(leader, "read_index", read_index)]
+
+
+@_mutant("a read joins a round that is under way")
+def _join_round() -> list[Patch]:
+    def register(reads: ReadIndex, read: Read, committed: int) -> None:
+        read.index = committed
+        read.round = reads.round or 1
+        reads._pending.append(read)
+
+    return [(ReadIndex, "register", register)]
+
+
+@_mutant("a leader's own reads are served at once")
+def _trust_leader() -> list[Patch]:
+    original = Server.read
+
+    def read(server: Server, completion: Callable[[object], None]) -> None:
+        if server.is_leader:
+            completion(None)
+        else:
+            original(server, completion)
+
+    return [(Server, "read", read)]
+
+
+@_mutant("a read does not wait until its index is applied")
+def _read_unapplied() -> list[Patch]:
+    def on_response(raft: core.Raft, message: Message) -> None:
+        index = min(message.index, raft.log.applied)
+        raft.read_states.append(core.ReadState(message.context, index))
+
+    steps = {**follower.RULES.steps, MessageType.READ_INDEX_RESPONSE: on_response}
+    return [(follower.RULES, "steps", steps)]
+
+
+# The state
+
+
+@_mutant("batches are not told apart when they come again")
+def _apply_again() -> list[Patch]:
+    return [(AppliedBatches, "__contains__", lambda batches, batch_id: not (batches or batch_id))]
+
+
+@_mutant("a batch may come later than its horizon")
+def _ignore_horizon() -> list[Patch]:
+    def decode(data: bytes) -> Batch:
+        return msgspec.structs.replace(decode_batch(data), horizon=1 << 62)
+
+    return [(applier_module, "decode_batch", decode)]
+
+
+@_mutant("a snapshot takes the place of a newer state")
+def _install_always() -> list[Patch]:
+    original = Server.receive_snapshot
+
+    def receive(server: Server, message: Message, installer: Installer) -> None:
+        original(server, message, _Stubborn(server, installer))
+
+    return [(Server, "receive_snapshot", receive)]
+
+
+class _Stubborn:
+    """An installer that installs also what is refused."""
+
+    def __init__(self, server: Server, installer: Installer) -> None:
+        self._server = server
+        self.finish = installer.finish
+        self.write = installer.write
+
+    def abort(self) -> None:
+        """Installs all the same."""
+        self.finish()
+        self._server._applier.restore()
+
+
+@_mutant("the leader's snapshot stands for an older entry than its data")
+def _old_name() -> list[Patch]:
+    original = Server._send_snapshot
+
+    def send(server: Server, message: Message) -> None:
+        asked = message.snapshot
+        transport = server._transport
+        server._transport = cast("Transport", _Renaming(transport, asked))
+        original(server, message)
+        server._transport = transport
+
+    return [(Server, "_send_snapshot", send)]
+
+
+class _Renaming:
+    """Sends an image under the name that raft asked for."""
+
+    def __init__(self, transport: Any, asked: SnapshotMeta | None) -> None:
+        self._transport = transport
+        self._asked = asked
+
+    def send_snapshot(self, message: Message, view: Any) -> None:
+        """Puts the old name on it."""
+        message.snapshot = self._asked
+        self._transport.send_snapshot(message, view)
+
+
+@_mutant("every member expires keys by its own clock")
+def _expire_alone() -> list[Patch]:
+    original = Upkeep.heartbeat
+
+    def heartbeat(upkeep: Upkeep, now: float, heard: dict[MemberId, float]) -> None:
+        original(upkeep, now, heard)
+        due_ns = upkeep._store.expiring.next_due()
+        now_ns = upkeep._clock.wall_ns()
+        if due_ns is not None and due_ns <= now_ns and not upkeep._is_leader:
+            txn = upkeep._store.write()
+            for key in upkeep._store.expiring.due(now_ns, 10):
+                txn.delete(key)
+            txn.end()
+
+    return [(Upkeep, "heartbeat", heartbeat)]
+
+
+@_mutant("applying an expiry looks at the clock")
+def _clock_in_apply() -> list[Patch]:
+    original = Server.__init__
+
+    def init(server: Server, *arguments: Any) -> None:
+        original(server, *arguments)
+        apply_command = server._applier._apply_command
+        expire = apply_command[v2.Expire]
+        apply_command[v2.Expire] = lambda command: expire(
+            msgspec.structs.replace(command, now_ns=server.clock.wall_ns())
+        )
+
+    return [(Server, "__init__", init)]
+
+
+@_mutant("the order of a set decides what is applied first")
+def _set_order() -> list[Patch]:
+    original = Applier._apply_batch
+
+    def apply_batch(applier: Applier, batch: Batch) -> list[object]:
+        order = sorted(range(len(batch.commands)), key=lambda at: id(batch.commands[at]) >> 6)
+        batch.commands = [batch.commands[at] for at in order]
+        results = original(applier, batch)
+        return [results[order.index(at)] for at in range(len(order))]
+
+    return [(Applier, "_apply_batch", apply_batch)]
+
+
+@_mutant("an index is used again after a restart")
+def _reuse_revision() -> list[Patch]:
+    original = Store.restore
+
+    def restore(store: Store) -> None:
+        original(store)
+        store.revision = max(store.changed_revision, store.compacted_revision, 1)
+
+    return [(Store, "restore", restore)]
+
+
+# Watches
+
+
+@_mutant("a watch that has nearly caught up misses an event")
+def _lose_at_border() -> list[Patch]:
+    original = WatchHub._place
+
+    def place(hub: WatchHub, watcher: Watcher) -> None:
+        if watcher.next_revision == hub.store.revision and watcher.state is WatcherState.BEHIND:
+            watcher.next_revision += 1
+        original(hub, watcher)
+
+    return [(WatchHub, "_place", place)]
+
+
+@_mutant("a watch skips silently what compaction has taken")
+def _skip_compacted() -> list[Patch]:
+    original = Store.history
+
+    def history(store: Store, after: int, upto: int, limit: int) -> list[Any]:
+        try:
+            return original(store, after, upto, limit)
+        except Compacted as error:
+            return original(store, error.compacted_revision, upto, limit)
+
+    return [(Store, "history", history)]
+
+
+@_mutant("watches are not told that a snapshot was installed")
+def _forget_watches() -> list[Patch]:
+    def restored(hub: WatchHub) -> None:
+        hub._told = hub.store.revision
+
+    return [(WatchHub, "restored", restored)]
+
+
+@_mutant("a watch is told twice of what came while it was behind")
+def _tell_twice() -> list[Patch]:
+    original = WatchHub._tell
+
+    def tell(hub: WatchHub, watchers: list[Watcher], *arguments: Any) -> None:
+        for watcher in watchers:
+            if watcher.next_revision == arguments[0].revision + 1:
+                watcher.next_revision -= 1
+        original(hub, watchers, *arguments)
+
+    return [(WatchHub, "_tell", tell)]

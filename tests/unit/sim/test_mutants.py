@@ -1,0 +1,58 @@
+"""Bugs planted in the real code are found: a few here, all of them on demand.
+
+`KVORUM_MUTANTS=all pytest tests/unit/sim/test_mutants.py` looks for every one, which takes a while.
+"""
+
+import os
+
+import pytest
+
+from kvorum.server.driver import Driver
+from kvorum.sim.mutants import MUTANTS, planted
+from kvorum.sim.run import Options, run
+
+SEEDS_MAX = 500
+
+QUICK = (
+    "acknowledgements leave before the sync",
+    "the vote is not written",
+    "a leader commits what it has itself",
+    "an entry of an earlier term is committed by counting",
+    "a read does not wait until its index is applied",
+    "batches are not told apart when they come again",
+    "every member expires keys by its own clock",
+    "a watch that has nearly caught up misses an event",
+)
+"""Found within a few seeds."""
+
+WANTED = tuple(MUTANTS) if os.environ.get("KVORUM_MUTANTS") == "all" else QUICK
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", WANTED)
+def test_a_planted_bug_is_found(name: str) -> None:
+    with planted(name):
+        for seed in range(SEEDS_MAX):
+            if run(seed).violation is not None:
+                return
+    raise AssertionError(f"not found in {SEEDS_MAX} seeds: {name}")
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_bug_is_planted_for_a_while_only(name: str) -> None:
+    patches = [(target, attribute) for target, attribute, _ in MUTANTS[name]()]
+    before = [getattr(target, attribute) for target, attribute in patches]
+    with planted(name):
+        inside = [getattr(target, attribute) for target, attribute in patches]
+    after = [getattr(target, attribute) for target, attribute in patches]
+    assert all(one is not other for one, other in zip(before, inside, strict=True))
+    assert after == before
+
+
+def test_without_any_the_same_seed_passes() -> None:
+    original = Driver._persist
+    with planted(QUICK[0]):
+        pass
+    assert Driver._persist is original
+    assert run(0, Options(seconds=10.0)).violation is None
