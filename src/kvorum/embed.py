@@ -144,6 +144,7 @@ class RunningServer:
         server.on_failure = self._failed
         server.on_removed = self._on_end
         transport.receiver = server
+        transport.own_url = config.advertised_peer_urls[0]
         transport.on_removed = server.leave
         self.server, self._transport = server, transport
         self._has_server = True

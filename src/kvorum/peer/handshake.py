@@ -22,19 +22,28 @@ GONE = 410
 
 
 class Caller(Struct, frozen=True):
-    """Who calls, as the headers of its request say; `fault` is why it must be refused."""
+    """Who calls, as the headers of its request say.
+
+    Attributes:
+        fault: why it must be refused.
+        url: where it can be called back; empty when it does not say.
+    """
 
     member_id: MemberId
     fault: str
+    url: str = ""
 
 
-def request(url: str, path: str, cluster_id: int, caller: MemberId, target: MemberId) -> bytes:
-    """The request that opens a connection to `target` at `url`."""
+def request(
+    url: str, path: str, cluster_id: int, caller: MemberId, target: MemberId, own_url: str = ""
+) -> bytes:
+    """The request that opens a connection to `target` at `url`; the caller listens at `own_url`."""
+    back = f"X-Kvorum-Peer-Url: {own_url}\r\n" if own_url else ""
     return (
         f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nConnection: Upgrade\r\n"
         f"Upgrade: {PROTOCOL.decode()}\r\nX-Kvorum-Protocol: {VERSION.decode()}\r\n"
         f"X-Kvorum-Cluster-Id: {cluster_id:x}\r\nX-Kvorum-Member-Id: {caller:x}\r\n"
-        f"X-Kvorum-Target-Id: {target:x}\r\n\r\n"
+        f"X-Kvorum-Target-Id: {target:x}\r\n{back}\r\n"
     ).encode()
 
 
@@ -62,7 +71,7 @@ def read_caller(headers: dict[bytes, bytes], cluster_id: int, own_id: MemberId) 
         fault = "another member answers at this address"
     else:
         fault = "" if caller else "the caller does not say who it is"
-    return Caller(caller, fault)
+    return Caller(caller, fault, headers.get(b"x-kvorum-peer-url", b"").decode("ascii", "replace"))
 
 
 def _number(headers: dict[bytes, bytes], name: bytes) -> int:

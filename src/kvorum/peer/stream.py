@@ -203,6 +203,9 @@ class Link:
             call = Call(self._request)
             try:
                 await dial(self.url, call, self._credentials)
+            except asyncio.CancelledError:
+                call.close()
+                raise
             except (OSError, UnavailableError, RemoteProtocolError) as error:
                 call.close()
                 self._note_fault(error)

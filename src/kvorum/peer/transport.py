@@ -9,6 +9,10 @@ Once a second each side shows that it is alive; TCP gives up on data that nobody
 `DEAD_SECONDS`, and a caller that is silent for so long is hung up on. So a peer whose machine
 vanished is found out by either side.
 
+A caller may be unknown here: a member whose state is behind has not read yet that it joined, and
+must be able to answer it all the same, or it would stay behind for as long as that one leads. So
+every caller says where it listens, and is called back for as long as it stays connected.
+
 An image goes beside the messages, on a connection of its own, one per peer at a time: a piece is
 read from the store only when the network has taken those before it.
 
@@ -23,7 +27,8 @@ from collections.abc import Callable
 
 from kvorum.backend.base import ReadView
 from kvorum.clock import Clock
-from kvorum.errors import KvorumError
+from kvorum.errors import KvorumError, UnavailableError
+from kvorum.net.dialer import split_address
 from kvorum.net.tls import Credentials
 from kvorum.peer import handshake
 from kvorum.peer.codec import FrameKind, encode_frame, encode_messages
@@ -72,19 +77,24 @@ class Transport:
         self.credentials = credentials
         self.receiver: Receiver
         """Set before the first peer is."""
+        self.own_url = ""
+        """Where this member listens; set before the first peer is."""
         self.on_removed: Callable[[], object] = _nothing
         """Called when another member says that this one was removed from the cluster."""
         self._links: dict[MemberId, Link] = {}
+        self._strangers: set[MemberId] = set()
+        """Members called back that nobody has set as a peer."""
         self._heard: dict[MemberId, float] = {}
         self._incoming: set[Incoming] = set()
         self._transfer_in: IncomingSnapshot | None = None
         self._transfers: dict[MemberId, asyncio.Task[None]] = {}
         self._refused: dict[MemberId, str] = {}
+        self._is_closed = False
 
     def set_peer(self, member_id: MemberId, url: str) -> None:
         """Calls this member at this URL, and goes on calling until it is removed."""
         self._drop_link(member_id)
-        request = handshake.request(url, handshake.STREAM_PATH, *self._who(member_id))
+        request = handshake.request(url, handshake.STREAM_PATH, *self._who(member_id), self.own_url)
         link = Link(
             url,
             request,
@@ -138,7 +148,7 @@ class Transport:
     def handle(self, exchange: Exchange) -> None:
         """Answers an upgrade request of another member on the peer port."""
         caller = handshake.read_caller(exchange.headers, self.cluster_id, self.member_id)
-        fault = caller.fault
+        fault = caller.fault or ("this member stops" if self._is_closed else "")
         was_removed = not fault and self.receiver.was_removed(caller.member_id)
         if was_removed:
             fault = "the caller was removed from the cluster"
@@ -150,12 +160,15 @@ class Transport:
             head = handshake.refusal_head(was_removed=was_removed)
             exchange.respond(head, fault.encode())
             return
+        if caller.member_id not in self._links:
+            self._call_back(caller)
         is_stream = exchange.path == handshake.STREAM_PATH.encode()
         kind = IncomingStream if is_stream else IncomingSnapshot
         exchange.upgrade(handshake.accept_head(), kind(self, caller.member_id))
 
     def close(self) -> None:
-        """Hangs up everywhere."""
+        """Hangs up everywhere, for good."""
+        self._is_closed = True
         for member_id in list(self._links):
             self._drop_link(member_id)
         for task in list(self._transfers.values()):
@@ -182,6 +195,10 @@ class Transport:
         self._incoming.discard(connection)
         if self._transfer_in is connection:
             self._transfer_in = None
+        member_id = connection.member_id
+        is_gone = all(one.member_id != member_id for one in self._incoming)
+        if is_gone and member_id in self._strangers:
+            self._drop_link(member_id)
 
     def take_over(self, transfer: IncomingSnapshot) -> None:
         """An image begins to arrive: its sender leads now, so any older one is pointless."""
@@ -189,7 +206,17 @@ class Transport:
             self._transfer_in.close()
         self._transfer_in = transfer
 
+    def _call_back(self, caller: handshake.Caller) -> None:
+        """Makes it possible to answer a member that this one's state does not know yet."""
+        try:
+            split_address(caller.url)
+        except UnavailableError:
+            return
+        self.set_peer(caller.member_id, caller.url)
+        self._strangers.add(caller.member_id)
+
     def _drop_link(self, member_id: MemberId) -> None:
+        self._strangers.discard(member_id)
         link = self._links.pop(member_id, None)
         if link is not None:
             link.close()

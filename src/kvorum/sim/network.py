@@ -119,7 +119,7 @@ class Network:
 
     def transport(self, endpoint: Endpoint, url: str) -> "SimTransport":
         """The transport of a process that is about to start, and listens at `url`."""
-        transport = SimTransport(self, endpoint)
+        transport = SimTransport(self, endpoint, url)
         self._by_url[url] = transport
         return transport
 
@@ -152,7 +152,8 @@ class Network:
 class SimTransport:
     """The connections of one process. Implements what `Server` calls a transport."""
 
-    def __init__(self, network: Network, endpoint: Endpoint) -> None:
+    def __init__(self, network: Network, endpoint: Endpoint, url: str) -> None:
+        self.url = url
         self.network = network
         self.endpoint = endpoint
         self.incoming: dict[MemberId, Connection] = {}
@@ -208,6 +209,12 @@ class SimTransport:
                 self.endpoint.server.snapshot_sent(target, ok=False)
             return
         self.transfers[target] = Transfer(self, link, message, view)
+
+    def call_back(self, caller: "SimTransport") -> None:
+        """A caller that the state here does not know yet can be answered all the same."""
+        member_id = caller.endpoint.server.member_id
+        if member_id not in self._links:
+            self._links[member_id] = Link(self, member_id, caller.url)
 
     def accepts(self, caller: MemberId, wanted: MemberId) -> bool:
         """Whether a call of this member, for the member `wanted`, is answered here."""
@@ -287,6 +294,7 @@ class Connection:
         self._source = link.owner.endpoint
         self._source_id = self._source.server.member_id
         self._there = there
+        there.call_back(link.owner)
         self._is_whole = True
         self._frames = FrameReader()
         self._arrival = 0.0

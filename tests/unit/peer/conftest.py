@@ -135,6 +135,7 @@ class Member:
         )
         await self.listener.start()
         self.port = self.listener.port
+        self.transport.own_url = self.url
 
     async def stop(self) -> None:
         self.transport.close()

@@ -27,6 +27,12 @@ def test_request_offers_an_upgrade_and_says_who_calls() -> None:
     assert caller == handshake.Caller(CALLER, "")
 
 
+def test_request_may_say_where_the_caller_listens() -> None:
+    request = handshake.request(URL, handshake.STREAM_PATH, CLUSTER, CALLER, TARGET, "http://h:7")
+    caller = handshake.read_caller(receive(request).headers, CLUSTER, TARGET)
+    assert caller == handshake.Caller(CALLER, "", "http://h:7")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [

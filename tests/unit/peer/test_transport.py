@@ -133,6 +133,7 @@ def test_new_url_of_a_peer_is_called(run: Run) -> None:
             one.transport.set_peer(2, "http://127.0.0.1:1")
             one.call(two)
             await wait_until(lambda: one.transport.is_connected(2))
+            await wait_until(lambda: two.transport.is_connected(1))  # it is called back
 
     run(main())
 
@@ -218,6 +219,45 @@ def test_removed_member_is_refused(run: Run) -> None:
             await wait_until(lambda: link._last_fault)
             assert link._last_fault == "refused: the caller was removed from the cluster"
             await wait_until(lambda: told)
+
+    run(main())
+
+
+def test_a_caller_that_is_not_known_yet_is_answered_while_it_stays(run: Run) -> None:
+    async def main() -> None:
+        async with members(2) as (one, two):
+            one.call(two)
+            await wait_until(lambda: two.transport.is_connected(1))
+            two.transport.send([heartbeat(1, 2)])
+            await wait_until(lambda: one.receiver.received)
+            assert set(two.transport._links) == {1}
+            one.transport.remove_peer(2)
+            await wait_until(lambda: not two.transport._links)
+
+    run(main())
+
+
+def test_a_peer_that_is_set_later_is_called_for_good(run: Run) -> None:
+    async def main() -> None:
+        async with members(2) as (one, two):
+            one.call(two)
+            await wait_until(lambda: two.transport.is_connected(1))
+            two.call(one)
+            one.transport.remove_peer(2)
+            await wait_until(lambda: not two.transport._incoming)
+            assert set(two.transport._links) == {1}
+
+    run(main())
+
+
+@pytest.mark.parametrize("url", ["", "http://[", "ftp://h:1"])
+def test_a_caller_without_an_address_is_let_in_and_not_called_back(run: Run, url: str) -> None:
+    async def main() -> None:
+        async with members(2) as (one, two):
+            one.transport.own_url = url
+            one.call(two)
+            await wait_until(lambda: one.transport.is_connected(2))
+            assert not two.transport._links
 
     run(main())
 
