@@ -193,7 +193,6 @@ class SimCluster:
         self.on_seat: Callable[[Host], object] = _ignore
         self._founders: list[Host] = []
         self._steps: list[Callable[[], object]] = []
-        loop.on_step = self._stepped
 
     def clock_of(self, process: Process) -> SimClock:
         """The clock of the host it runs on."""
@@ -202,6 +201,7 @@ class SimCluster:
     def on_step(self, callback: Callable[[], object]) -> None:
         """Calls back after every event."""
         self._steps.append(callback)
+        self.loop.on_step = callback if len(self._steps) == 1 else self._stepped
 
     def _stepped(self) -> None:
         for callback in self._steps:

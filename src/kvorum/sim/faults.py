@@ -168,13 +168,18 @@ class Faults:
         processes = self._cluster.processes
         return self._chance.choice(processes) if processes else None
 
+    def _draw_victim(self) -> Process | None:
+        """Any process, but more often the leader: that is where it hurts."""
+        leader = self._cluster.leader()
+        return leader if leader and self._chance.happens(0.4) else self._draw_process()
+
     def _note(self, text: str) -> None:
         self._cluster.trace.note(text)
 
     # Processes
 
     def _crash(self, *, is_power_cut: bool) -> bool:
-        process = self._draw_process()
+        process = self._draw_victim()
         if process is not None:
             self._take_down(process, is_power_cut=is_power_cut)
         return process is not None
@@ -198,8 +203,7 @@ class Faults:
         return True
 
     def _pause(self) -> bool:
-        leader = self._cluster.leader()
-        process = leader if leader and self._chance.happens(0.5) else self._draw_process()
+        process = self._draw_victim()
         if process is not None:
             mean = self._chance.choice((0.3, 2.0, 10.0))
             self._cluster.pause(process, self._chance.exponential(mean))
@@ -251,7 +255,8 @@ class Faults:
 
     def _draw_pairs(self, shape: str, names: list[str]) -> list[Pair]:
         chance, count = self._chance, len(names)
-        shift = chance.below(count)
+        victim = self._draw_victim()
+        shift = names.index(victim.name) if victim else 0
         order = names[shift:] + names[:shift]
         if shape == "isolate":
             return _both(order[:1], order[1:])

@@ -304,14 +304,14 @@ def _read_early() -> list[Patch]:
     return [(leader, "read_index", read_index)]
 
 
-@_mutant("a read joins a round that is under way")
-def _join_round() -> list[Patch]:
-    def register(reads: ReadIndex, read: Read, committed: int) -> None:
-        read.index = committed
-        read.round = reads.round or 1
-        reads._pending.append(read)
+@_mutant("the answers of an earlier round confirm a read")
+def _earlier_round() -> list[Patch]:
+    original = ReadIndex.confirm
 
-    return [(ReadIndex, "register", register)]
+    def confirm(reads: ReadIndex, confirmed_round: int) -> list[Read]:
+        return original(reads, confirmed_round + 1)
+
+    return [(ReadIndex, "confirm", confirm)]
 
 
 @_mutant("a leader's own reads are served at once")

@@ -14,6 +14,7 @@ FRESH = range(1, 9)
 
 FOUND = {
     7: "a joiner that crashed before its first entry could answer nobody",
+    105: "a member that was behind could not answer a leader it had not read of",
     86: "a failed backend took the rest of a turn with it when a snapshot was to be sent",
 }
 """Seeds that showed a bug; docs/testing.md tells more."""
