@@ -130,8 +130,32 @@ class ValueOrTTLRequired(RequestError):
     v2_code, text = 204, "Value or TTL is required in POST form"
 
 
+class TimeoutNotANumber(RequestError):
+    """How long to wait for a lock is not a decimal integer."""
+
+    v2_code, text = 205, "The given timeout in POST form is not a number"
+
+
+class NameRequired(RequestError):
+    """Who is to lead was not said."""
+
+    v2_code, text = 206, "Name is required in POST form"
+
+
+class IndexOrValueRequired(RequestError):
+    """Neither index nor value says which place in a lock's queue is meant."""
+
+    v2_code, text = 207, "Index or value is required"
+
+
+class IndexAndValue(RequestError):
+    """Index and value may mean different places in a lock's queue."""
+
+    v2_code, text = 208, "Index and value cannot both be specified"
+
+
 class InvalidField(RequestError):
-    """A parameter does not parse (3.x era)."""
+    """A parameter does not parse (3.x era), or names nothing that a lock has."""
 
     v2_code, text = 209, "Invalid field"
 

@@ -19,6 +19,7 @@ from kvorum.api.metrics import MetricsPage
 from kvorum.api.reply import Replies
 from kvorum.api.v2.keys import Keys
 from kvorum.api.v2.members import Members
+from kvorum.api.v2.mod import LEADER_PATH, LOCK_PATH, Locks
 from kvorum.api.v2.speed import SpeedTest
 from kvorum.api.v2.stats import Stats
 from kvorum.config import Era
@@ -122,6 +123,7 @@ def client_router(server: Server) -> Router:
     keys = Keys(server, policy, replies)
     stats = Stats(server, policy, replies, keys.waits)
     members = Members(server, replies)
+    locks = Locks(server, replies)
     keys_methods: Methods = {
         "HEAD": keys.get,
         "GET": keys.get,
@@ -134,6 +136,17 @@ def client_router(server: Server) -> Router:
         "POST": members.add,
         "DELETE": members.remove,
         "PUT": members.move,
+    }
+    locks_methods: Methods = {
+        "GET": locks.get,
+        "POST": locks.acquire,
+        "PUT": locks.renew,
+        "DELETE": locks.release,
+    }
+    leaders_methods: Methods = {
+        "GET": locks.get_leader,
+        "PUT": locks.set_leader,
+        "DELETE": locks.delete_leader,
     }
     routes = [
         Route(b"/v2/keys/", BOTH, keys_methods),
@@ -149,6 +162,8 @@ def client_router(server: Server) -> Router:
             LEGACY_ONLY,
             _reads(lambda exchange: SpeedTest(server, replies, exchange).start()),
         ),
+        Route(LOCK_PATH, LEGACY_ONLY, locks_methods),
+        Route(LEADER_PATH, LEGACY_ONLY, leaders_methods),
         Route(b"/v2/members", MODERN_ONLY, members_methods),
         Route(b"/v2/members/", MODERN_ONLY, members_methods),
         Route(b"/version", LEGACY_ONLY, {"GET": stats.legacy_version}),

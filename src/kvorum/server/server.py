@@ -42,6 +42,7 @@ from kvorum.server.metrics import Figures, Metrics
 from kvorum.server.proposals import Completion, Proposals
 from kvorum.server.reads import ReadCompletion, Reads
 from kvorum.server.stats import ServerStats
+from kvorum.server.timers import Timers
 from kvorum.server.upkeep import SILENT_HEARTBEATS, Upkeep
 from kvorum.wal.wal import Wal
 
@@ -130,6 +131,7 @@ class Server:
         self.store, self.tree = self._applier.store, self._applier.tree
         self.hub, self.cluster = self._applier.hub, self._applier.cluster
         self.stats = ServerStats(started_ns=clock.wall_ns())
+        self.timers = Timers(clock)
         self._metrics = Metrics()
 
         raft_config = _raft_config(config, clock, self.member_id)
@@ -289,6 +291,7 @@ class Server:
     def tick(self) -> None:
         """Time passes: call every `tick_seconds`."""
         now = self.clock.monotonic()
+        self.timers.run(now)
         self._raft.tick()
         self._heartbeat_countdown -= 1
         if self._heartbeat_countdown == 0:

@@ -9,6 +9,7 @@ import pytest
 
 from kvorum.api.routes import Router, client_router
 from kvorum.backend.memory import MemoryBackend
+from kvorum.clock import Clock
 from kvorum.config import LEGACY_CONFIG, Config, Era
 from kvorum.errors import UnavailableError
 from kvorum.membership import Attributes, Cluster, Member
@@ -16,6 +17,7 @@ from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
 from kvorum.server.server import Server
 from kvorum.server.stats import ServerStats
+from kvorum.server.timers import Timers
 from kvorum.v2.commands import Command, Expire
 from kvorum.v2.tree import Tree
 
@@ -109,6 +111,7 @@ class FakeServer:
         backend = MemoryBackend()
         self.config = config
         self.clock = FakeClock()
+        self.timers = Timers(cast("Clock", self.clock))
         self.store = Store(backend)
         self.store.restore()
         self.tree = Tree(self.store)
@@ -208,8 +211,9 @@ class Client:
         return self.send("DELETE", target, body)
 
     def pass_seconds(self, seconds: float) -> None:
-        """Moves the clock and lets the leader expire what is due."""
+        """Moves the clock, calls timers back and lets the leader expire what is due."""
         self.server.clock.now_ns += int(seconds * NS)
+        self.server.timers.run(self.server.clock.monotonic())
         self.server.propose(Expire(self.server.clock.now_ns), lambda _: None)
 
     def move_to(self, index: int) -> None:

@@ -29,7 +29,9 @@ SERVED = [
     ("/", 404, 404),
     ("/v2", 404, 404),
     ("/v2/keysx", 404, 404),
-    ("/mod/v2/lock/x", 404, 404),
+    ("/mod/v2/lock/x", 200, 404),
+    ("/mod/v2/leader/x", 200, 404),
+    ("/mod/dashboard/", 404, 404),
     ("/v2/admin/config", 404, 404),
     ("/config", 404, 404),
 ]  # fmt: skip
