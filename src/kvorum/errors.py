@@ -1,17 +1,19 @@
-"""Every error kvorum shows, in five kinds under one root.
+"""Every error kvorum shows, in six kinds under one root.
 
     KvorumError
-    ├── RequestError      the caller's answer; code and text are part of the wire contract
+    ├── RequestError      a v2 caller's answer; code and text are part of the wire contract
+    ├── RpcError          a v3 caller's answer; status and text are part of the wire contract
     ├── UnavailableError  try elsewhere or later: no leader, timeout, overload, shutting down
     ├── ProtocolError     Local…: we misused a core; Remote…: they broke the rules
     ├── StorageError      what is wrong with which file, where, and what the operator can do
     └── ConfigError       every fault of a configuration at once
 
-In `apply` a refused request is a returned `RequestError`, equal on every member; an exception that
-leaves apply is a bug and stops the server.
-Source: reference contract, v2-api section 4.
+In `apply` a refused request is a returned `RequestError` or `RpcError`, equal on every member; an
+exception that leaves apply is a bug and stops the server.
+Source: reference contract, v2-api section 4 and v3-api section 4.
 """
 
+from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
 
@@ -194,6 +196,106 @@ class EventIndexCleared(RequestError):
     """A wait asked for history that compaction has removed."""
 
     v2_code, text = 401, "The event in requested index is outdated and cleared"
+
+
+class GrpcCode(IntEnum):
+    """gRPC's status codes that answers of ours carry."""
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    FAILED_PRECONDITION = 9
+    OUT_OF_RANGE = 11
+
+
+class RpcError(KvorumError):
+    """A v3 request answered with the contract's error; it says nothing but its kind.
+
+    Attributes:
+        grpc_code: the status.
+        text: the status message, to the letter: clients match on it.
+    """
+
+    grpc_code: ClassVar[GrpcCode]
+    text: ClassVar[str]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class KeyNotProvided(RpcError):
+    """A request names no key."""
+
+    grpc_code, text = GrpcCode.INVALID_ARGUMENT, "etcdserver: key is not provided"
+
+
+class KeyMissing(RpcError):
+    """What a put is to keep of a key is not there; or an operation of a transaction is empty."""
+
+    grpc_code, text = GrpcCode.INVALID_ARGUMENT, "etcdserver: key not found"
+
+
+class ValueProvided(RpcError):
+    """A put is to keep the value, and gives one."""
+
+    grpc_code, text = GrpcCode.INVALID_ARGUMENT, "etcdserver: value is provided"
+
+
+class LeaseProvided(RpcError):
+    """A put is to keep the lease, and gives one."""
+
+    grpc_code, text = GrpcCode.INVALID_ARGUMENT, "etcdserver: lease is provided"
+
+
+class TooManyOperations(RpcError):
+    """A transaction is longer than `--max-txn-ops`."""
+
+    grpc_code = GrpcCode.INVALID_ARGUMENT
+    text = "etcdserver: too many operations in txn request"
+
+
+class DuplicateKey(RpcError):
+    """A branch of a transaction writes a key twice."""
+
+    grpc_code = GrpcCode.INVALID_ARGUMENT
+    text = "etcdserver: duplicate key given in txn request"
+
+
+class InvalidSortOption(RpcError):
+    """A range is to be sorted in a way that there is not."""
+
+    grpc_code, text = GrpcCode.INVALID_ARGUMENT, "etcdserver: invalid sort option"
+
+
+class RevisionCompacted(RpcError):
+    """The revision asked for lies below the compacted one."""
+
+    grpc_code = GrpcCode.OUT_OF_RANGE
+    text = "etcdserver: mvcc: required revision has been compacted"
+
+
+class RevisionInFuture(RpcError):
+    """The revision asked for has not been made yet."""
+
+    grpc_code = GrpcCode.OUT_OF_RANGE
+    text = "etcdserver: mvcc: required revision is a future revision"
+
+
+class LeaseTtlTooLarge(RpcError):
+    """A lease is to live longer than any may."""
+
+    grpc_code, text = GrpcCode.OUT_OF_RANGE, "etcdserver: too large lease TTL"
+
+
+class LeaseNotFound(RpcError):
+    """There is no such lease, or not any more."""
+
+    grpc_code, text = GrpcCode.NOT_FOUND, "etcdserver: requested lease not found"
+
+
+class LeaseExists(RpcError):
+    """A lease is to be granted under an id that one has."""
+
+    grpc_code, text = GrpcCode.FAILED_PRECONDITION, "etcdserver: lease already exists"
 
 
 class UnavailableError(KvorumError):

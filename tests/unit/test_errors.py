@@ -9,14 +9,15 @@ from kvorum.errors import (
     ProtocolError,
     RemoteProtocolError,
     RequestError,
+    RpcError,
     StorageError,
     UnavailableError,
 )
 
-KINDS = (RequestError, UnavailableError, ProtocolError, StorageError, ConfigError)
+KINDS = (RequestError, RpcError, UnavailableError, ProtocolError, StorageError, ConfigError)
 
 
-def test_there_are_five_kinds_under_one_root() -> None:
+def test_there_are_six_kinds_under_one_root() -> None:
     here = {kind for kind in KvorumError.__subclasses__() if kind.__module__ == "kvorum.errors"}
     assert here == set(KINDS)
 

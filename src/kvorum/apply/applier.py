@@ -20,7 +20,6 @@ from msgspec import Struct
 from kvorum.apply.batches import AppliedBatches
 from kvorum.apply.commands import (
     Batch,
-    Compact,
     MembershipChange,
     SetClusterConfig,
     SetPeerUrls,
@@ -28,8 +27,11 @@ from kvorum.apply.commands import (
     decode_batch,
     decode_conf_change,
 )
+from kvorum.apply.kv import KV
 from kvorum.backend.base import Backend
 from kvorum.membership import Attributes, Cluster, Member, MembershipFault
+from kvorum.mvcc.lease import Lessor
+from kvorum.mvcc.record import Changes
 from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
 from kvorum.raft.types import ConfChange, Entry, EntryType
@@ -65,15 +67,18 @@ class Applier:
         self._backend = backend
         self.store = Store(backend)
         self.tree = Tree(self.store)
+        self.lessor = Lessor(self.store)
+        self.kv = KV(self.store, self.lessor)
         self.hub = WatchHub(self.store)
         self.cluster = Cluster(backend)
         self._batches = AppliedBatches(backend)
         self.applied_index = 0
+        self.applied_term = 0
         self._apply_command: dict[type, Callable[[Any], object]] = {
             UpdateMember: self._update_member,
             SetClusterConfig: self._set_cluster_config,
             SetPeerUrls: self._set_peer_urls,
-            Compact: self._compact,
+            **self.kv.operations,
         }
         for command_type in v2.COMMANDS:
             self._apply_command[command_type] = self.tree.apply
@@ -81,9 +86,10 @@ class Applier:
     def restore(self) -> None:
         """Reads the state anew from the backend: at start, and after a snapshot was installed."""
         self.store.restore()
+        self.lessor.restore()
         self.cluster.restore()
         self._batches.restore()
-        self.applied_index, _ = self._backend.applied
+        self.applied_index, self.applied_term = self._backend.applied
 
     def apply(self, entry: Entry) -> Applied | MembershipApplied | None:
         """Applies the next committed entry. None for an entry that carries nothing."""
@@ -95,8 +101,9 @@ class Applier:
             batch = decode_batch(entry.data)
             if entry.index <= batch.horizon and batch.id not in self._batches:
                 self._batches.add(batch.id, entry.index)
+                self.kv.entry = entry
                 outcome = Applied(batch.id, self._apply_batch(batch))
-        self.applied_index = entry.index
+        self.applied_index, self.applied_term = entry.index, entry.term
         self._backend.set_applied(entry.index, entry.term)
         return outcome
 
@@ -104,6 +111,9 @@ class Applier:
         apply_command = self._apply_command
         results = [apply_command[type(command)](command) for command in batch.commands]
         changes = self.tree.take_changes()
+        made = self.kv.take_changes()
+        if made:
+            changes = sorted(changes + made, key=_revision_of)
         if changes:
             self.hub.notify(changes)
         return results
@@ -170,7 +180,6 @@ class Applier:
         self.cluster.set_attributes(attributes)
         return attributes
 
-    def _compact(self, command: Compact) -> object:
-        if self.store.compacted_revision < command.revision <= self.store.revision:
-            self.store.start_compaction(command.revision)
-        return None
+
+def _revision_of(changes: Changes) -> int:
+    return changes.revision

@@ -1,7 +1,8 @@
 """What a log entry carries: a batch of commands, or a change of membership with its reasons.
 
 An entry's data is a msgpack `Batch`, decoded once where it is applied. Every command is an array
-with an integer tag in front: tags 1 to 31 belong to `v2.commands`, the others to this module.
+with an integer tag in front: tags 1 to 31 belong to `v2.commands`, 32, 33 and 35 to this module, 34
+and 36 to 63 to `v3.commands`.
 Fields are only ever added at the end, with a default: old logs must stay readable.
 """
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 from kvorum.membership import ClusterConfig, Member
 from kvorum.raft.types import ConfChange, Index, MemberId
 from kvorum.v2 import commands as v2
+from kvorum.v3 import commands as v3
 
 
 class UpdateMember(Struct, array_like=True, tag=32):
@@ -33,12 +35,6 @@ class SetClusterConfig(Struct, array_like=True, tag=33):
     config: ClusterConfig
 
 
-class Compact(Struct, array_like=True, tag=34):
-    """History up to and including this revision may go."""
-
-    revision: int
-
-
 class SetPeerUrls(Struct, array_like=True, tag=35):
     """A member is reached at these URLs from now on."""
 
@@ -46,7 +42,7 @@ class SetPeerUrls(Struct, array_like=True, tag=35):
     peer_urls: tuple[str, ...]
 
 
-Command: TypeAlias = v2.Command | UpdateMember | SetClusterConfig | Compact | SetPeerUrls
+Command: TypeAlias = v2.Command | v3.Command | UpdateMember | SetClusterConfig | SetPeerUrls
 
 
 class Batch(Struct, array_like=True):

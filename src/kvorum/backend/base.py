@@ -26,6 +26,8 @@ class Table(IntEnum):
     """`Revision` key (12 bytes, big endian) to an encoded record; only compaction deletes."""
     MEMBERS = 3
     """Member id (8 bytes, big endian) to an encoded member."""
+    LEASES = 4
+    """Lease id (8 bytes, big endian, signed) to an encoded lease."""
 
 
 class ReadView(Protocol):

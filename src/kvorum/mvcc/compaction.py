@@ -94,7 +94,7 @@ class Compactor:
         return True
 
     def _clean_record(self, revision: Revision, data: bytes, compacted: int) -> None:
-        record_key, prev, tombstone, _ = decode_links(data)
+        record_key, prev, tombstone, *_ = decode_links(data)
         backend = self._keyspace.backend
         if prev is not None:
             backend.delete(Table.RECORDS, to_key(prev))

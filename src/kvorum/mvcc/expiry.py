@@ -1,26 +1,35 @@
-"""Which keys expire when.
+"""Which keys, or leases, expire when.
 
-Holds exactly the live keys whose current record has an expiration. The store keeps it up to date;
-whoever proposes expiry asks `next_due`, whoever applies it asks `due` and deletes what it names.
-Times are nanoseconds since the epoch and always come from outside.
+The store's holds exactly the live keys whose current record has an expiration, in nanoseconds since
+the epoch. The store keeps it up to date; whoever proposes expiry asks `next_due`, whoever applies
+it asks `due` and deletes what it names. The primary lessor's holds leases by id, on a steady clock.
+Times always come from outside.
 """
+
+from typing import Generic, TypeVar
 
 from sortedcontainers import SortedList
 
+Name = TypeVar("Name", bytes, int)
 
-class ExpiryQueue:
+
+class ExpiryQueue(Generic[Name]):
     """Keys with an expiration, ordered by (expiration, key)."""
 
     __slots__ = ("_expirations", "_order")
 
-    def __init__(self, expirations: dict[bytes, int] | None = None) -> None:
-        self._expirations = dict(expirations or {})
+    def __init__(self, expirations: dict[Name, int] | None = None) -> None:
+        self._expirations: dict[Name, int] = dict(expirations or {})
         self._order = SortedList((at, key) for key, at in self._expirations.items())
 
     def __len__(self) -> int:
         return len(self._expirations)
 
-    def set(self, key: bytes, expiration: int) -> None:
+    def get(self, key: Name) -> int:
+        """When `key` expires; 0 for never."""
+        return self._expirations.get(key, 0)
+
+    def set(self, key: Name, expiration: int) -> None:
         """Sets when `key` expires; 0 for never."""
         known = self._expirations.get(key, 0)
         if known == expiration:
@@ -33,7 +42,7 @@ class ExpiryQueue:
         else:
             del self._expirations[key]
 
-    def due(self, now_ns: int, keys_max: int) -> list[bytes]:
+    def due(self, now_ns: int, keys_max: int) -> list[Name]:
         """The keys due at `now_ns`, the first `keys_max`; they stay until deleted or rewritten."""
         keys = []
         for at, key in self._order.islice(0, keys_max):

@@ -12,6 +12,7 @@ for a key of 8 bytes, 155 for one of 24.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from kvorum.mvcc import keyindex
 from kvorum.mvcc.keyindex import History
@@ -80,22 +81,35 @@ class Index:
             self.dead.remove(key)
 
 
-def build_index(records: Iterable[tuple[bytes, bytes]]) -> tuple[Index, dict[bytes, int], Revision]:
+class Rebuilt(NamedTuple):
+    """What a restart finds in the records.
+
+    Attributes:
+        key_index: where they stand.
+        expirations: of each live key that has one.
+        leases: of each live key that has one.
+        newest: the newest record's revision; 0 when there is none.
+    """
+
+    key_index: Index
+    expirations: dict[bytes, int]
+    leases: dict[bytes, int]
+    newest: Revision
+
+
+def build_index(records: Iterable[tuple[bytes, bytes]]) -> Rebuilt:
     """Rebuilds an index from all records, as the backend scans them.
 
     One loop without a call per record it could spare: a restart waits for it.
-
-    Returns:
-        the index; the expiration of each live key that has one; the newest record's revision,
-        0 when there is none.
     """
     index = Index()
     live, history = index.live, index.history
     expirations: dict[bytes, int] = {}
+    leases: dict[bytes, int] = {}
     revision = Revision(0)
     for place, data in records:
         revision = from_key(place)
-        key, _, tombstone, expiration = decode_links(data)
+        key, _, tombstone, expiration, lease = decode_links(data)
         previous = live.get(key)
         if previous is not None:
             history[key] = keyindex.append(history.get(key), previous)
@@ -108,6 +122,10 @@ def build_index(records: Iterable[tuple[bytes, bytes]]) -> tuple[Index, dict[byt
             expirations[key] = expiration
         elif expirations:
             expirations.pop(key, None)
+        if lease:
+            leases[key] = lease
+        elif leases:
+            leases.pop(key, None)
     index.keys = SortedKeys(sorted(live))
     index.dead = SortedKeys(sorted(key for key in history if key not in live))
-    return index, expirations, revision
+    return Rebuilt(index, expirations, leases, revision)

@@ -1,7 +1,8 @@
 """What the keyspace consists of, and how it is read.
 
-Owns the key index, the expirations and the three revisions; the records themselves are in the
-backend. `Store` adds restart, history and compaction; `WriteTxn` is the only writer.
+Owns the key index, the expirations, which lease a key has, and the three revisions; the records
+themselves are in the backend. `Store` adds restart, history and compaction; `WriteTxn` is the only
+writer.
 
     compacted_revision <= revision        in a transaction, changed_revision == revision + 1
     -1 <= compacted_revision              else changed_revision <= revision
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from kvorum.backend.base import Backend, Table
 from kvorum.errors import KvorumError
+from kvorum.mvcc.attachments import Attachments
 from kvorum.mvcc.expiry import ExpiryQueue
 from kvorum.mvcc.index import Index
 from kvorum.mvcc.record import Record, decode
@@ -83,6 +85,7 @@ class Keyspace:
         changed_revision: the newest revision that has records.
         compacted_revision: reads below it fail; `NEVER_COMPACTED` at first.
         expiring: the live keys that expire.
+        attachments: the live keys that have a lease.
         index: where records stand; written by WriteTxn and compaction only.
         backend: where the records are.
     """
@@ -90,7 +93,8 @@ class Keyspace:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.index = Index()
-        self.expiring = ExpiryQueue()
+        self.expiring: ExpiryQueue[bytes] = ExpiryQueue()
+        self.attachments = Attachments()
         self.revision = FIRST_REVISION
         self.changed_revision = 0
         self.compacted_revision = NEVER_COMPACTED

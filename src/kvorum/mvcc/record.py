@@ -24,7 +24,7 @@ _SUB_MASK = (1 << SUB_BITS) - 1
 
 _pack = _HEADER.pack
 _unpack = _HEADER.unpack_from
-_unpack_links = struct.Struct("<24xqQIIxB").unpack_from
+_unpack_links = struct.Struct("<16xqqQIIxB").unpack_from
 
 
 class Record(Struct, gc=False):
@@ -119,15 +119,16 @@ def decode(revision: Revision, data: bytes) -> Record:
     )
 
 
-def decode_links(data: bytes) -> tuple[bytes, Revision | None, bool, int]:
-    """What the index needs of a record's bytes: key, prev, tombstone, expiration.
+def decode_links(data: bytes) -> tuple[bytes, Revision | None, bool, int, int]:
+    """What the index needs of a record's bytes: key, prev, tombstone, expiration, lease.
 
     A tuple of the few, as a restart reads them of every record there is.
     """
-    expiration, prev_main, prev_sub, key_bytes, flags = _unpack_links(data)
+    lease, expiration, prev_main, prev_sub, key_bytes, flags = _unpack_links(data)
     return (
         data[_HEADER_BYTES : _HEADER_BYTES + key_bytes],
         prev_main << SUB_BITS | prev_sub if prev_main else None,
         flags & _TOMBSTONE != 0,
         expiration,
+        lease,
     )

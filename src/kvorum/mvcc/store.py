@@ -13,6 +13,7 @@ Source: v3-grpc sections 2 and 3.2.
 """
 
 from kvorum.backend.base import Backend, Table
+from kvorum.mvcc.attachments import Attachments
 from kvorum.mvcc.compaction import (
     COMPACTED_KEY,
     REVISION_KEY,
@@ -49,8 +50,9 @@ class Store(Keyspace):
     def restore(self) -> None:
         """Rebuilds everything from the backend, reading every record once."""
         backend = self.backend
-        self.index, expirations, newest = build_index(backend.scan(Table.RECORDS, b""))
+        self.index, expirations, leases, newest = build_index(backend.scan(Table.RECORDS, b""))
         self.expiring = ExpiryQueue(expirations)
+        self.attachments = Attachments(leases)
         self.forget_recent()
         self.changed_revision = main_of(newest)
         self.compacted_revision = load_number(backend, COMPACTED_KEY, NEVER_COMPACTED)

@@ -108,6 +108,8 @@ class WriteTxn:
         keyspace.keep(revision, record, previous)
         if expiration or (prev is not None and prev.expiration):
             keyspace.expiring.set(key, expiration)
+        if lease or (prev is not None and prev.lease):
+            keyspace.attachments.move(key, prev.lease if prev is not None else 0, lease)
         return self._add(record, prev)
 
     def delete(self, key: bytes, *, action: int = 0, silent: bool = False) -> Change | None:
@@ -134,6 +136,8 @@ class WriteTxn:
         keyspace.index.remove(key, revision)
         if prev.expiration:
             keyspace.expiring.set(key, 0)
+        if prev.lease:
+            keyspace.attachments.move(key, prev.lease, 0)
         return self._add(record, prev)
 
     def _add(self, record: Record, prev: Record | None) -> Change:

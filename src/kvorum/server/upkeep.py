@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from kvorum.apply.applier import Applier
-from kvorum.apply.commands import Command, Compact, SetClusterConfig, UpdateMember
+from kvorum.apply.commands import Command, SetClusterConfig, UpdateMember
 from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.membership import ClusterConfig
@@ -22,6 +22,7 @@ from kvorum.raft.types import MemberId
 from kvorum.server.monitor import HeartbeatMonitor
 from kvorum.server.proposals import Completion
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 COMPACTION_SLICE = 1_000
 """Records looked at between two turns: about a millisecond."""

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from kvorum.apply.commands import Command, Compact
+from kvorum.apply.commands import Command
 from kvorum.errors import RequestError, UnavailableError
 from kvorum.mvcc.intervals import prefix_end
 from kvorum.mvcc.sortedkeys import FROM_KEY
@@ -34,6 +34,7 @@ from kvorum.sim.loop import SimLoop
 from kvorum.sim.watches import Session, Watch
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Event, Node
+from kvorum.v3.commands import Compact
 
 FILES = (b"/a", b"/b", b"/d/a", b"/d/b")
 DIRECTORY = b"/d"

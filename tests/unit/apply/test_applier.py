@@ -7,7 +7,6 @@ from kvorum.apply.batches import WINDOW
 from kvorum.apply.commands import (
     Batch,
     Command,
-    Compact,
     MembershipChange,
     SetClusterConfig,
     SetPeerUrls,
@@ -22,6 +21,7 @@ from kvorum.raft.confchange import encode_conf_change
 from kvorum.raft.types import ConfChange, ConfChangeSingle, ConfChangeType, Entry, EntryType
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Event
+from kvorum.v3.commands import Compact
 
 ONE = Member(1, "one", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",))
 TWO = Member(2, "two", ("http://127.0.0.1:7002",), ("http://127.0.0.1:4002",))

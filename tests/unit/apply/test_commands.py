@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kvorum.apply.commands import (
     Batch,
     Command,
-    Compact,
     MembershipChange,
     SetClusterConfig,
     UpdateMember,
@@ -21,6 +20,7 @@ from kvorum.membership import ClusterConfig, Member
 from kvorum.raft.confchange import encode_conf_change
 from kvorum.raft.types import ConfChange, ConfChangeSingle, ConfChangeType
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 MEMBER = Member(1, "one", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",), 3, 4)
 

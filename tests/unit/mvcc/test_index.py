@@ -21,6 +21,7 @@ def test_rebuilt_index_equals_the_one_that_grew() -> None:
     index = Index()
     records: list[tuple[bytes, bytes]] = []
     expected: dict[bytes, int] = {}
+    owners: dict[bytes, int] = {}
     newest = Revision(0)
     for main in range(1, 500):
         key = b"%d" % drawn.randrange(40)
@@ -33,11 +34,13 @@ def test_rebuilt_index_equals_the_one_that_grew() -> None:
         else:
             index.put(key, newest, previous)
         expected[key] = expiration
-        record = Record(key, b"", 1, main, 1, tombstone=tombstone, expiration=expiration)
+        owners[key] = lease = 0 if tombstone else drawn.randrange(3) - 1
+        record = Record(key, b"", 1, main, 1, lease, tombstone=tombstone, expiration=expiration)
         records.append((to_key(newest), encode(record)))
-    rebuilt, expirations, last = build_index(records)
+    rebuilt, expirations, leases, last = build_index(records)
     assert state_of(rebuilt) == state_of(index)
     assert expirations == {key: at for key, at in expected.items() if at}
+    assert leases == {key: lease for key, lease in owners.items() if lease}
     assert last == newest
 
 

@@ -27,7 +27,13 @@ RECORDS = st.builds(
 def test_record_survives_its_bytes(record: Record) -> None:
     data = encode(record)
     assert decode(pack(record.mod_revision, record.sub), data) == record
-    assert decode_links(data) == (record.key, record.prev, record.tombstone, record.expiration)
+    assert decode_links(data) == (
+        record.key,
+        record.prev,
+        record.tombstone,
+        record.expiration,
+        record.lease,
+    )
 
 
 def test_layout_is_the_documented_one() -> None:

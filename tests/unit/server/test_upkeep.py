@@ -5,13 +5,14 @@ import pytest
 from tests.unit.server.conftest import FakeClock
 
 from kvorum.apply.applier import Applier
-from kvorum.apply.commands import Command, Compact, SetClusterConfig, UpdateMember
+from kvorum.apply.commands import Command, SetClusterConfig, UpdateMember
 from kvorum.backend.memory import MemoryBackend
 from kvorum.config import LEGACY_CONFIG
 from kvorum.membership import Attributes, Member
 from kvorum.server.proposals import Completion
 from kvorum.server.upkeep import AGAIN_SECONDS, SILENT_HEARTBEATS, Upkeep
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 
 class Desk:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.sim.conftest import Judged
 
-from kvorum.apply.commands import Batch, Command, Compact, encode_batch
+from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.raft.types import Entry
 from kvorum.sim import linearizability
 from kvorum.sim.checkers import (
@@ -22,6 +22,7 @@ from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Violatio
 from kvorum.sim.reference import Reference
 from kvorum.sim.watches import Watch
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 
 def operation(

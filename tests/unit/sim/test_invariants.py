@@ -8,7 +8,6 @@ import pytest
 from tests.unit.server.conftest import Member
 from tests.unit.sim.conftest import Judged
 
-from kvorum.apply.commands import Compact
 from kvorum.backend.base import Table
 from kvorum.mvcc.revision import to_key
 from kvorum.raft.types import Entry, Message, MessageType, Role
@@ -17,6 +16,7 @@ from kvorum.sim import invariants
 from kvorum.sim.history import History, Violation
 from kvorum.sim.invariants import raft_of
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 
 @pytest.mark.parametrize("seed", range(6))

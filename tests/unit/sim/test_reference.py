@@ -2,12 +2,13 @@
 
 import pytest
 
-from kvorum.apply.commands import Batch, Command, Compact, encode_batch
+from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.mvcc.revision import pack, to_key
 from kvorum.raft.types import Entry
 from kvorum.sim.history import Violation
 from kvorum.sim.reference import Mark, Reference
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 
 def commit(reference: Reference, *commands: Command) -> None:

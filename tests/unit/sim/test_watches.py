@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvorum.apply.applier import Applier
-from kvorum.apply.commands import Batch, Command, Compact, encode_batch
+from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.backend.memory import MemoryBackend
 from kvorum.mvcc.intervals import prefix_end
 from kvorum.mvcc.sortedkeys import FROM_KEY
@@ -17,6 +17,7 @@ from kvorum.sim.history import Violation
 from kvorum.sim.reference import Reference
 from kvorum.sim.watches import Session, Watch, check
 from kvorum.v2 import commands as v2
+from kvorum.v3.commands import Compact
 
 EVERYTHING = (b"/", FROM_KEY)
 
