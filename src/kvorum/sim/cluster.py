@@ -43,6 +43,9 @@ FIRST_WALL_NS = 1_700_000_000_000_000_000
 ASK_AGAIN_SECONDS = 0.5
 """Pause between two requests for a seat."""
 
+START_AGAIN_SECONDS = 1.0
+"""Pause after a start that the disk did not let happen."""
+
 DYING_SECONDS = 1.0
 """A process that has failed ends within this."""
 
@@ -245,25 +248,31 @@ class SimCluster:
         except StopIteration as finished:
             self._run(process, cast("Opened", finished.value))
         except StorageError as error:
-            process.is_up = False
-            host.disk.lose_process(is_power_cut=False)
-            self._refused(host, error)
+            self._refused(process, error)
         else:
             raise AssertionError("a start with unchanged addresses asks nobody")
 
-    def _refused(self, host: Host, error: StorageError) -> None:
-        """The disk was found damaged: the host begins anew."""
-        if not host.disk.is_rotten:
-            raise Violation(f"{host.name} refused to start, though its disk is sound: {error}")
+    def _refused(self, process: Process, error: StorageError) -> None:
+        """The disk cannot be used: it is tried again; if it is damaged, the host begins anew."""
+        host, disk = process.host, process.host.disk
+        process.is_up = False
+        is_faulty = disk.is_faulty
+        disk.lose_process(is_power_cut=False)
         self.trace.note(f"{host.name}: refused to start: {error}")
         self.count("refused start")
-        self.wipe(host)
+        if is_faulty:
+            host.is_waiting = not self._has_seat(host)
+            again = self._ask_again if host.is_waiting else self.restart
+            self.loop.call_later(START_AGAIN_SECONDS, partial(again, host))
+        elif disk.is_rotten:
+            self.wipe(host)
+        else:
+            raise Violation(f"{host.name} refused to start, though its disk is sound: {error}")
 
     def _prepare(self, host: Host) -> tuple[Process, SimFiles]:
         assert host.process is None, "one process a host"
         host.epoch += 1
         process = Process(host)
-        host.disk.mend()
 
         def post(callback: Callback) -> None:
             self.loop.call_soon(partial(process.run, callback))
@@ -292,7 +301,12 @@ class SimCluster:
         self._changed()
         self.trace.note(f"{host.name}.{process.epoch}: started as {server.member_id:x}")
         self._stepped()  # before its first turn changes what it found on disk
+        transport.on_removed = server.leave
+        if server.was_removed(server.member_id):
+            server.leave()
+            return
         server.start()
+        transport.start()
         pause = server.tick_seconds / host.clock.rate
         self._tick(process, pause)
 
@@ -350,9 +364,11 @@ class SimCluster:
 
     def restart(self, host: Host) -> None:
         """Starts what the disk holds, unless something runs, or the member was removed."""
-        has_seat = host.disk.has_data or host in self._founders
-        if host.process is None and not host.is_retired and has_seat:
+        if host.process is None and not host.is_retired and self._has_seat(host):
             self.start(host)
+
+    def _has_seat(self, host: Host) -> bool:
+        return host.disk.has_data or host in self._founders
 
     def pause(self, process: Process, seconds: float) -> None:
         """The process sleeps and knows nothing of it."""
@@ -429,7 +445,12 @@ class SimCluster:
         """Starts a member in a seat it was given."""
         host.is_waiting = host.is_retired = False
         process, files = self._prepare(host)
-        self._run(process, bootstrap.sit_down(host.config, files, seat))
+        try:
+            opened = bootstrap.sit_down(host.config, files, seat)
+        except StorageError as error:
+            self._refused(process, error)
+            return
+        self._run(process, opened)
         self.on_seat(host)
 
     # Membership
@@ -443,16 +464,10 @@ class SimCluster:
         """Proposes that a member leaves for good."""
         self.trace.note(f"{leader.name} proposes to remove {member_id:x}")
         steps = (ConfChangeSingle(ConfChangeType.REMOVE, member_id),)
-        change = MembershipChange(id=0, remove=member_id)
-
-        def removed(result: object) -> None:
-            if isinstance(result, MembershipApplied):
-                self.loop.call_later(self.chance.exponential(2.0), self.retire_removed)
-
-        leader.server.change_membership(change, steps, removed)
+        leader.server.change_membership(MembershipChange(id=0, remove=member_id), steps, _ignore)
 
     def retire_removed(self) -> None:
-        """Ends the processes of members that were removed and did not hear of it."""
+        """Ends members that were removed when nobody they know is left to tell them."""
         leader = self.leader()
         for process in self.processes if leader is not None else []:
             if leader is not None and leader.server.was_removed(process.server.member_id):

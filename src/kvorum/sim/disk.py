@@ -9,6 +9,8 @@ it dies with the process, so a sync or a commit under way then never reports.
     sync failed  the system forgets what it could not write: as after a power cut
     rot          one bit of what was proven durable has changed
 
+A fault of the disk outlives the process that met it, as often as not.
+
 A sync that is requested while one runs waits for the next, which is one for all that wait.
 """
 
@@ -65,6 +67,14 @@ class SimBackend(MemoryBackend):
         if batch is self._in_flight:
             self.finish_commit()
 
+    def _wait(self) -> None:
+        if self._in_flight is None or self.failed is not None:
+            return
+        if self._disk.chance.happens(self._disk.commit_failure_rate):
+            self._fail(StorageError("the disk is full", Path("memory")))
+        else:
+            self.finish_commit()
+
     def lose_process(self, *, is_commit_done: bool) -> None:
         """The process is gone; a commit under way was done, or was not."""
         if self._in_flight is not None and is_commit_done and self.failed is None:
@@ -90,8 +100,6 @@ class Disk:
         self.chance = chance
         self.latency = latency
         self.slowness = 1.0
-        self.sync_failure_rate = 0.0
-        self.commit_failure_rate = 0.0
         self.segment_bytes = segment_bytes
         self.wipe()
 
@@ -99,6 +107,12 @@ class Disk:
     def has_data(self) -> bool:
         """Whether a seat is held here."""
         return bool(self.log.published)
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether a write may fail now."""
+        is_failing = self.sync_failure_rate > 0 or self.commit_failure_rate > 0
+        return is_failing or self.log.free_bytes < ROOM_BYTES / 2
 
     def draw_latency(self) -> float:
         """How long the next operation takes."""
@@ -114,16 +128,20 @@ class Disk:
         self.log = MemoryLogFiles()
         self.backend = SimBackend(self)
         self.is_rotten = False
+        self.sync_failure_rate = self.commit_failure_rate = 0.0
 
     def fill(self, room_bytes: int) -> None:
         """Leaves so much room, and no more."""
         self.log.free_bytes = room_bytes
 
     def lose_process(self, *, is_power_cut: bool) -> None:
-        """The process that used it is gone; faults that a restart would meet are repaired."""
+        """The process that used it is gone."""
         if is_power_cut:
+            room_bytes = self.log.free_bytes
             self.log = self.log.crash(lambda newest: self.chance.below(newest + 1))
-        self.mend()
+            self.log.free_bytes = room_bytes
+        if self.chance.happens(0.5):
+            self.mend()
         self.backend.lose_process(is_commit_done=self.chance.happens(0.5))
 
     def mend(self) -> None:
@@ -185,7 +203,8 @@ class SimSyncer:
         self._post = post
         self._waiting: list[tuple[LogFile, Callback]] = []
         self._running: list[tuple[LogFile, Callback]] = []
-        self._has_failed = False
+        self._is_stopped = False
+        self._error: OSError | None = None
         self._on_failure: Callable[[OSError], object]
 
     def start(self, on_failure: Callable[[OSError], object]) -> None:
@@ -207,12 +226,14 @@ class SimSyncer:
         self._finish()
         self._running, self._waiting = self._waiting, []
         self._finish()
-        if not self._has_failed:
-            file.sync()
+        if self._error is not None:
+            raise self._error
+        self._disk.meet_failure()
+        file.sync()
 
     def stop(self) -> None:
         """Nothing more is made durable, and nobody is told of anything."""
-        self._has_failed = True
+        self._is_stopped = True
         self._running, self._waiting = [], []
 
     def _begin(self) -> None:
@@ -229,14 +250,14 @@ class SimSyncer:
 
     def _finish(self) -> None:
         running, self._running = self._running, []
-        if self._has_failed or not running:
+        if self._is_stopped or self._error is not None or not running:
             return
         try:
             self._disk.meet_failure()
             for file in dict.fromkeys(file for file, _ in running):
                 file.sync()
         except OSError as error:
-            self._has_failed = True
+            self._error = error
             self._post(partial(self._on_failure, error))
         else:
             self._post(partial(run_all, [done for _, done in running]))

@@ -140,13 +140,11 @@ class Faults:
         rates.loss = rates.duplication = rates.reordering = rates.breaking = 0.0
         for host in cluster.hosts:
             host.disk.slowness = 1.0
-            host.disk.sync_failure_rate = host.disk.commit_failure_rate = 0.0
             host.disk.mend()
             if host.process is None:
                 cluster.restart(host)
             elif host.process.is_paused:
                 host.process.wake(cluster.loop)
-        cluster.retire_removed()
 
     def _schedule(self, kind: str) -> None:
         delay = self._chance.exponential(self._rates.every[kind])
@@ -205,7 +203,7 @@ class Faults:
     def _pause(self) -> bool:
         process = self._draw_victim()
         if process is not None:
-            mean = self._chance.choice((0.3, 2.0, 10.0))
+            mean = self._chance.choice((0.3, 2.0, 10.0, 30.0))
             self._cluster.pause(process, self._chance.exponential(mean))
         return process is not None
 

@@ -11,7 +11,7 @@ instead: it may be lost, doubled, or overtaken.
 An image goes beside the messages, piece by piece; a newer transfer to the same process ends an
 older one.
 
-The caller: `transport` for each process that starts; `forget` for one that is gone.
+The caller: `transport` for each process that starts, then its `start`.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,6 +43,9 @@ WATCH_SECONDS = 0.5
 
 REDIAL_SECONDS = 0.05
 """Pause between attempts to connect."""
+
+CALL_SECONDS = 1.0
+"""A member calls those it is not connected to this often, also when it has nothing to say."""
 
 
 class Endpoint(Protocol):
@@ -159,8 +162,17 @@ class SimTransport:
         self.incoming: dict[MemberId, Connection] = {}
         self.transfer_in: Transfer | None = None
         self.transfers: dict[MemberId, Transfer] = {}
+        self.on_removed: Callback = _nothing
+        """Called when another member says that this one was removed from the cluster."""
         self._links: dict[MemberId, Link] = {}
         self._heard: dict[MemberId, float] = {}
+
+    def start(self) -> None:
+        """Calls its peers from now on."""
+        for link in list(self._links.values()):
+            link.call()
+        again = partial(self.endpoint.run, self.start)
+        self.network.loop.call_later(CALL_SECONDS, again)
 
     def set_peer(self, member_id: MemberId, url: str) -> None:
         """Talks to this member at this URL."""
@@ -221,6 +233,11 @@ class SimTransport:
         server = self.endpoint.server
         return wanted == server.member_id and not server.was_removed(caller)
 
+    def refuses(self, caller: MemberId, wanted: MemberId) -> bool:
+        """Whether a call of this member, for the member `wanted`, is told that it was removed."""
+        server = self.endpoint.server
+        return wanted == server.member_id and server.was_removed(caller)
+
 
 class Link:
     """What one member has to say to another."""
@@ -244,15 +261,25 @@ class Link:
         connection.write(data)
         return True
 
+    def call(self) -> None:
+        """Makes sure of a connection; in a lossy network, asks whether frames are welcome."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            self._dial()
+
     def reachable(self) -> "SimTransport | None":
-        """The process at the other end, if a call gets through to it now."""
+        """The process at the other end, if it takes a call now."""
+        there = self._find()
+        own_id = self.owner.endpoint.server.member_id
+        return there if there is not None and there.accepts(own_id, self.target) else None
+
+    def _find(self) -> "SimTransport | None":
+        """The process that listens at the URL, if a call gets through to it now."""
         network, own = self.owner.network, self.owner.endpoint
         there = network.find(self.url)
         if there is None or network.is_cut(own.name, there.endpoint.name):
             return None
-        if network.is_cut(there.endpoint.name, own.name):
-            return None
-        return there if there.accepts(own.server.member_id, self.target) else None
+        return None if network.is_cut(there.endpoint.name, own.name) else there
 
     def _dial(self) -> None:
         network = self.owner.network
@@ -263,8 +290,13 @@ class Link:
         network.loop.call_later(delay, partial(self.owner.endpoint.run, self._connect))
 
     def _connect(self) -> None:
-        there = self.reachable()
-        if there is not None:
+        there = self._find()
+        if there is None or there.endpoint.is_paused:
+            return
+        own_id = self.owner.endpoint.server.member_id
+        if there.refuses(own_id, self.target):
+            self.owner.on_removed()
+        elif not self.owner.network.rates.is_lossy and there.accepts(own_id, self.target):
             self._connection = Connection(self, there)
 
     def _throw(self, data: bytes) -> bool:
@@ -439,6 +471,10 @@ def _pieces(message: Message, view: ReadView, chunk_bytes: int) -> Iterator[byte
     for chunk in view.chunks(chunk_bytes):
         yield encode_frame(FrameKind.CHUNK, chunk)
     yield encode_frame(FrameKind.END)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _nobody(endpoint: Endpoint, messages: list[Message]) -> None:

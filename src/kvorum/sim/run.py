@@ -140,6 +140,7 @@ class _World:
         self.faults.heal()
         self._demand_progress()
         self.loop.run_until(self.loop.now + 5.0)
+        self.cluster.retire_removed()
         self.workload.stop()
         self._await(self._has_converged, CONVERGE_SECONDS, "the members have not converged")
         self.workload.resume_watches()

@@ -7,6 +7,7 @@ import pytest
 from kvorum.config import LEGACY_CONFIG, Config
 from kvorum.sim.chance import Chance
 from kvorum.sim.cluster import Process, Settings, SimCluster
+from kvorum.sim.history import Violation
 from kvorum.sim.loop import SimLoop
 from kvorum.sim.trace import Trace
 from kvorum.v2 import commands as v2
@@ -135,6 +136,38 @@ def test_a_failed_disk_ends_the_process(cluster: SimCluster) -> None:
     wait(cluster, lambda: not leader.is_up, "its end")
     write(cluster, b"2")
     wait(cluster, cluster.is_whole, "its return")
+
+
+def test_a_start_on_a_full_disk_is_tried_again(cluster: SimCluster) -> None:
+    process = cluster.processes[1]
+    cluster.crash(process, is_power_cut=True)
+    process.host.disk.rot()  # damage is found only once the disk can be used
+    process.host.disk.mend()
+    process.host.disk.commit_failure_rate = 1.0
+    cluster.restart(process.host)
+    assert cluster.counts["refused start"] == 1
+    assert not process.host.is_retired
+    process.host.disk.mend()
+    wait(cluster, lambda: len(cluster.processes) == 3 and cluster.is_whole(), "its return")
+
+
+def test_a_seat_that_a_full_disk_cannot_hold_is_asked_for_again(cluster: SimCluster) -> None:
+    host = cluster.add_host()
+    host.disk.fill(10)
+    cluster.admit(host)
+    wait(cluster, lambda: cluster.counts.get("refused start"), "the seat")
+    assert host.is_waiting
+    host.disk.mend()
+    wait(cluster, lambda: len(cluster.processes) == 4 and cluster.is_whole(), "its return")
+
+
+def test_a_sound_disk_may_not_be_refused(cluster: SimCluster) -> None:
+    process = cluster.processes[1]
+    cluster.crash(process, is_power_cut=False)
+    assert process.host.disk.rot()
+    process.host.disk.is_rotten = False
+    with pytest.raises(Violation, match="its disk is sound"):
+        cluster.restart(process.host)
 
 
 def test_a_learner_joins_and_is_promoted(cluster: SimCluster) -> None:

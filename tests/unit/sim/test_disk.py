@@ -113,17 +113,51 @@ def test_a_failed_sync_is_told_once_and_final(loop: SimLoop, life: Life, wal: Wa
     assert [str(one) for one in life.failures] == ["[Errno 5] Input/output error"]
 
 
-def test_a_full_disk_ends_the_log_and_has_room_after_a_restart(loop: SimLoop, life: Life) -> None:
+def test_a_full_disk_ends_the_log_until_there_is_room_again(loop: SimLoop, life: Life) -> None:
     wal = life.files.create_log(METADATA)
     life.disk.fill(600)
     append(wal, 1)
     loop.run_until(1.0)
     assert len(life.failures) == 1
     life = life.die(is_power_cut=True)
+    life.disk.mend()
     wal, _, _ = life.files.open_log()
     assert append(wal, 1) == []
     loop.run_until(2.0)
     assert not life.failures
+
+
+@pytest.mark.parametrize("is_power_cut", [True, False])
+def test_faults_outlive_a_process_as_often_as_not(loop: SimLoop, *, is_power_cut: bool) -> None:
+    left = set()
+    for seed in range(20):
+        life = Life(loop, Disk(loop, Chance(seed), 0.01, 1 << 14))
+        life.disk.fill(10)
+        life.die(is_power_cut=is_power_cut)
+        left.add(life.disk.is_faulty)
+    assert left == {True, False}
+
+
+def test_a_new_log_meets_the_faults_of_the_disk(life: Life) -> None:
+    life.disk.fill(10)
+    with pytest.raises(StorageError, match="No space left"):
+        life.files.create_log(METADATA)
+    assert not life.disk.has_data
+    life.disk.mend()
+    wal = life.files.create_log(METADATA)
+    append(wal, 1)
+    life.disk.sync_failure_rate = 1.0
+    with pytest.raises(StorageError, match="Input/output error"):
+        wal.sync_now()
+
+
+def test_a_flush_meets_the_faults_of_the_disk(life: Life) -> None:
+    life.disk.commit_failure_rate = 1.0
+    life.files.backend.set_applied(5, 1)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="the disk is full"):
+            life.files.backend.flush()
+    assert life.files.backend.durable_index == 0
 
 
 def test_rot_in_what_was_durable_is_refused(loop: SimLoop, life: Life, wal: Wal) -> None:
@@ -168,5 +202,7 @@ def test_a_failed_commit_fails_the_process(loop: SimLoop, life: Life) -> None:
 def test_a_wiped_disk_is_empty(life: Life, wal: Wal) -> None:
     assert wal.failed is None
     assert life.disk.has_data
+    life.disk.sync_failure_rate = 1.0
     life.disk.wipe()
     assert not life.disk.has_data
+    assert not life.disk.is_faulty

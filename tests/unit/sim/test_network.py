@@ -120,3 +120,26 @@ def test_a_removed_member_is_not_listened_to() -> None:
     assert not other.transport.accepts(member_id, member_id)
     other.server.cluster.attributes.removed.append(member_id)
     assert not other.transport.accepts(member_id, other.server.member_id)
+
+
+@pytest.mark.parametrize("is_lossy", [False, True])
+def test_a_member_that_slept_through_its_removal_is_told(*, is_lossy: bool) -> None:
+    cluster = build(is_lossy=is_lossy)
+    leader = leader_of(cluster)
+    gone = others(cluster, leader)[0]
+    cluster.pause(gone, 5.0)
+    cluster.remove(leader, gone.server.member_id)
+    wait(cluster, lambda: not gone.is_up)
+    assert gone.host.is_retired
+
+
+def test_a_member_whose_state_says_that_it_was_removed_leaves_at_its_start() -> None:
+    cluster = build()
+    gone = others(cluster, leader_of(cluster))[0]
+    state = gone.server.cluster
+    state.attributes.removed.append(gone.server.member_id)
+    state.set_attributes(state.attributes)
+    gone.host.disk.backend.set_applied(*gone.host.disk.backend.applied)
+    cluster.stop(gone)
+    cluster.restart(gone.host)
+    wait(cluster, lambda: gone.host.is_retired)
