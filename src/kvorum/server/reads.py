@@ -49,13 +49,16 @@ class Reads:
         self._waiting: list[_Reader] = []
         self._rounds: dict[int, _Round] = {}
         self._confirmed: list[tuple[int, list[_Reader]]] = []
+        self.pending_count = 0
+        """Readers without an answer."""
         self._next_context = clock.random_below(1 << 62) + 1
 
     def read(self, completion: ReadCompletion) -> None:
         """Calls `completion(None)` once a read here is linearizable, or with why it cannot be."""
-        if len(self._waiting) >= WAITING_READS_MAX:
+        if self.pending_count >= WAITING_READS_MAX:
             completion(UnavailableError("too many requests"))
             return
+        self.pending_count += 1
         deadline = self._clock.monotonic() + self._timeout_seconds
         self._waiting.append(_Reader(completion, deadline))
 
@@ -89,6 +92,7 @@ class Reads:
         ready = [readers for index, readers in self._confirmed if index <= applied_index]
         self._confirmed = [item for item in self._confirmed if item[0] > applied_index]
         for readers in ready:
+            self.pending_count -= len(readers)
             for reader in readers:
                 reader.completion(None)
 
@@ -98,17 +102,16 @@ class Reads:
             if lost.ask_again_at <= now:
                 del self._rounds[context]
                 self._waiting = lost.readers + self._waiting
-        overdue = [reader for reader in self._waiting if reader.deadline <= now]
-        if overdue:
-            self._waiting = [reader for reader in self._waiting if reader.deadline > now]
-            for reader in overdue:
-                reader.completion(UnavailableError("request timed out"))
+        late: list[_Reader] = []
+        self._waiting = _in_time(self._waiting, now, late)
+        confirmed = [(index, _in_time(readers, now, late)) for index, readers in self._confirmed]
+        self._confirmed = [item for item in confirmed if item[1]]
+        self._fail(late, "request timed out")
 
     def fail_waiting(self, reason: str) -> None:
         """Answers all who wait for a round to start."""
         waiting, self._waiting = self._waiting, []
-        for reader in waiting:
-            reader.completion(UnavailableError(reason))
+        self._fail(waiting, reason)
 
     def close(self) -> None:
         """Answers everyone: the server stops."""
@@ -119,3 +122,17 @@ class Reads:
         self._rounds.clear()
         self._confirmed.clear()
         self.fail_waiting("server stopped")
+
+    def _fail(self, readers: list[_Reader], reason: str) -> None:
+        self.pending_count -= len(readers)
+        for reader in readers:
+            reader.completion(UnavailableError(reason))
+
+
+def _in_time(readers: list[_Reader], now: float, late: list[_Reader]) -> list[_Reader]:
+    """Those whose deadline has not passed; the others are added to `late`."""
+    overdue = [reader for reader in readers if reader.deadline <= now]
+    if not overdue:
+        return readers
+    late += overdue
+    return [reader for reader in readers if reader.deadline > now]

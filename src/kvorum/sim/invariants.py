@@ -513,11 +513,10 @@ class Invariants:
     def _check_limits(self, subject: _Subject) -> None:
         server, log = subject.server, subject.log
         proposals, reads = server._proposals, server._reads  # noqa: SLF001 -- it looks inside
-        waiting = len(proposals._completions) + proposals._pending_commands  # noqa: SLF001
-        if waiting > WAITING_COMMANDS_MAX:
-            raise Violation(f"{waiting} proposals wait on {subject.name}")
-        if len(reads._waiting) > WAITING_READS_MAX:  # noqa: SLF001 -- as above
-            raise Violation(f"{len(reads._waiting)} reads wait on {subject.name}")  # noqa: SLF001
+        if proposals.pending_count > WAITING_COMMANDS_MAX:
+            raise Violation(f"{proposals.pending_count} proposals wait on {subject.name}")
+        if reads.pending_count > WAITING_READS_MAX:
+            raise Violation(f"{reads.pending_count} reads wait on {subject.name}")
         kept = log.applied - log.first_index
         if server.config.snapshot and kept > 2 * server.config.snapshot_count + LOG_ENTRIES_SLACK:
             raise Violation(f"{subject.name} keeps {kept} entries in memory")

@@ -111,6 +111,37 @@ def test_too_many_readers_are_refused(desk: Desk) -> None:
     assert isinstance(desk.answers["one more"], UnavailableError)
 
 
+def test_readers_count_until_they_are_answered(desk: Desk) -> None:
+    for number in range(WAITING_READS_MAX):
+        desk.read(str(number))
+    desk.reads.flush()
+    desk.read("during the round")
+    desk.confirm(5)
+    desk.read("confirmed, not applied")
+    desk.reads.applied(5)
+    desk.read("afterwards")
+    desk.reads.flush()
+    desk.confirm(5)
+    desk.reads.applied(5)
+    assert isinstance(desk.answers["during the round"], UnavailableError)
+    assert isinstance(desk.answers["confirmed, not applied"], UnavailableError)
+    assert desk.answers["afterwards"] is None
+
+
+def test_the_deadline_also_answers_who_waits_for_entries_that_do_not_come(desk: Desk) -> None:
+    desk.read("early")
+    desk.reads.flush()
+    desk.confirm(5)
+    desk.expire_after(TIMEOUT_SECONDS - 0.1)
+    desk.read("late")
+    desk.reads.flush()
+    desk.confirm(5)
+    desk.expire_after(0.1)
+    assert isinstance(desk.answers["early"], UnavailableError)
+    desk.reads.applied(5)
+    assert desk.answers["late"] is None
+
+
 def test_close_answers_everyone(desk: Desk) -> None:
     desk.read("confirmed")
     desk.reads.flush()
