@@ -1,20 +1,29 @@
 """`python -m kvorum.sim`: runs seeds until one fails, or replays one.
 
 Every failure is told with its seed, the commit, the property that does not hold, the last events
-and the command that replays it. Same seed, options and commit: same run, event by event.
+and the command that replays it. Same seed, options and commit: same run, event by event; of some
+seeds this is checked.
 """
 
 import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import count
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import count, islice
 
 from kvorum.clock import SystemClock
 from kvorum.sim.faults import KINDS
-from kvorum.sim.run import Options, Report, run
+from kvorum.sim.marks import MARKS
+from kvorum.sim.run import CLIENTS_MAX, Options, Report, run
+from kvorum.sim.shrink import shrink
 
 PROGRESS_SECONDS = 5.0
+
+TWICE_EVERY = 100
+"""One seed in so many is run twice, to see whether the runs are the same."""
+
+NS_PER_SECOND = 1_000_000_000
 SECONDS_PER_HOUR = 3600
 
 
@@ -26,23 +35,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         members=asked.members,
         faults=asked.faults,
         operations_a_second=asked.operations,
+        clients=asked.clients,
+        watchers=asked.watchers,
         tell=_print if asked.trace else None,
     )
-    runner = _Runner(options, asked.minutes)
-    for seed in _seeds(asked):
-        if runner.is_over():
-            break
-        runner.take(run(seed, options))
+    runner = _Runner(options, asked.minutes, must_shrink=asked.shrink)
+    seeds = _seeds(asked)
+    for report in _run_all(seeds, options, asked.jobs, runner):
+        runner.take(report)
     runner.tell()
     return 1 if runner.failed else 0
+
+
+def run_one(seed: int, options: Options) -> Report:
+    """Runs a seed; some twice, which must be the same."""
+    report = run(seed, options)
+    if report.violation is None and seed % TWICE_EVERY == 0:
+        again = run(seed, options)
+        if again.digest != report.digest:
+            report.violation = "the same seed gave another run"
+    return report
+
+
+def _run_all(
+    seeds: Iterator[int], options: Options, jobs: int, runner: "_Runner"
+) -> Iterator[Report]:
+    """Runs them in so many processes; reports come as they are done."""
+    if jobs == 1:
+        for seed in seeds:
+            if runner.is_over():
+                return
+            yield run_one(seed, options)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        running: set[Future[Report]] = set()
+        while True:
+            if not runner.is_over():
+                fresh = islice(seeds, 2 * jobs - len(running))
+                running |= {pool.submit(run_one, seed, options) for seed in fresh}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (one.result() for one in done)
 
 
 class _Runner:
     """Counts what runs did, and says so now and then."""
 
-    def __init__(self, options: Options, minutes: float) -> None:
+    def __init__(self, options: Options, minutes: float, *, must_shrink: bool) -> None:
         self.failed: list[int] = []
         self._options = options
+        self._must_shrink = must_shrink
         self._clock = SystemClock()
         self._started = self._told = self._clock.monotonic()
         self._deadline = self._started + minutes * 60 if minutes else 0.0
@@ -51,6 +94,7 @@ class _Runner:
         self._operations = 0
         self._undecided = 0
         self._counts: dict[str, int] = {}
+        self._marks: dict[str, int] = {}
 
     def is_over(self) -> bool:
         """Whether the time given has passed."""
@@ -62,24 +106,34 @@ class _Runner:
         self._seconds += report.seconds
         self._operations += report.operations
         self._undecided += report.undecided
-        for what, times in report.counts.items():
-            self._counts[what] = self._counts.get(what, 0) + times
+        for total, counts in ((self._counts, report.counts), (self._marks, report.marks)):
+            for what, times in counts.items():
+                total[what] = total.get(what, 0) + times
         if report.violation is not None:
-            self.failed.append(report.seed)
-            _print("\n".join(_story(report, self._options)))
+            self._failed(report)
         if self._clock.monotonic() - self._told > PROGRESS_SECONDS:
             self.tell()
+
+    def _failed(self, report: Report) -> None:
+        self.failed.append(report.seed)
+        _print("\n".join(_story(report, self._options)))
+        if self._must_shrink:
+            options, smallest = shrink(report.seed, self._options, report, _print)
+            _print("\n".join(_story(smallest, options)))
 
     def tell(self) -> None:
         """A line of progress."""
         self._told = self._clock.monotonic()
         took = self._told - self._started
         counts = ", ".join(f"{what} {times}" for what, times in sorted(self._counts.items()))
+        unmet = sorted(MARKS.keys() - self._marks.keys())
         _print(
             f"{self._seeds} seeds, {len(self.failed)} failed; "
             f"{self._seconds / SECONDS_PER_HOUR:.2f} h simulated, "
             f"{self._seconds / took:.0f} times real time; {self._operations} operations, "
-            f"{self._undecided} undecided; {counts}"
+            f"{self._undecided} undecided; {counts}; "
+            f"{len(MARKS) - len(unmet)} of {len(MARKS)} rare branches met"
+            + (f", but never {', '.join(unmet)}" if unmet else "")
         )
 
 
@@ -102,6 +156,9 @@ def _command(seed: int, options: Options) -> str:
         parts.append(f"--members {options.members}")
     if options.faults != KINDS:
         parts.append(f"--faults '{','.join(options.faults)}'")
+    for name, number in (("clients", options.clients), ("watchers", options.watchers)):
+        if number != CLIENTS_MAX:
+            parts.append(f"--{name} {number}")
     parts.append(f"--operations {options.operations_a_second:g} --trace")
     return " ".join(parts)
 
@@ -121,6 +178,10 @@ def _seeds(asked: argparse.Namespace) -> Iterator[int]:
         yield asked.seed
     elif asked.seeds is not None:
         yield from asked.seeds
+    elif asked.fresh:
+        first = SystemClock().wall_ns() // NS_PER_SECOND
+        _print(f"new seeds: --seeds {first}..{first + asked.fresh - 1}")
+        yield from range(first, first + asked.fresh)
     else:
         yield from count(SystemClock().random_below(1 << 32))
 
@@ -145,11 +206,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--seed", type=int, help="run this one")
     add("--seeds", type=_range, metavar="A..B", help="run these, both ends included")
+    add("--fresh", type=int, default=0, metavar="N", help="run so many that were never run")
     add("--minutes", type=float, default=0.0, help="begin no run after so long; default: no end")
     add("--members", type=int, default=0, help="at birth; default: drawn for each seed")
     add("--seconds", type=float, default=60.0, help="virtual time with faults")
     add("--operations", type=float, default=10.0, help="requests a virtual second, all together")
     add("--faults", type=_kinds, default=KINDS, help=f"kinds that may come: {', '.join(KINDS)}")
+    add("--clients", type=int, default=CLIENTS_MAX, help="no more than these ask for keys")
+    add("--watchers", type=int, default=CLIENTS_MAX, help="no more than these watch")
+    add("--jobs", type=int, default=1, help="processes that run seeds")
+    add("--shrink", action="store_true", help="look for the smallest run that still fails")
     add("--trace", action="store_true", help="print every event")
     return parser
 

@@ -60,6 +60,7 @@ class Settings(Struct):
         segment_bytes: size of a log's segments.
         turn_seconds: the pause before a turn, in which others come in.
         batch_bytes_max: data of the entries in one APPEND.
+        inflight_max: APPENDs under way to one peer.
         drift: how much faster or slower than true time clocks may run, as a share.
         skew: seconds by which clocks may be set wrong at first.
         links: how the network behaves.
@@ -71,6 +72,7 @@ class Settings(Struct):
     segment_bytes: int = 1 << 16
     turn_seconds: float = 0.0
     batch_bytes_max: int = 1 << 20
+    inflight_max: int = 256
     drift: float = 0.0
     skew: float = 0.0
     links: LinkRates = msgspec.field(default_factory=LinkRates)
@@ -293,7 +295,9 @@ class SimCluster:
         server = Server(host.config, host.clock, opened, transport, schedule)
         server.on_failure = lambda reason: self._fail(process, reason)
         server.on_removed = lambda: self._removed(process)
-        server._raft._raft.config.batch_bytes_max = self.settings.batch_bytes_max  # noqa: SLF001
+        raft = server._raft._raft  # noqa: SLF001 -- no user may set these
+        raft.config.batch_bytes_max = self.settings.batch_bytes_max
+        raft.tracker._inflight_max = self.settings.inflight_max  # noqa: SLF001 -- as above
         process.server, process.transport, process.seats = server, transport, Seats(server)
         process.files = opened.files
         host.process = process
@@ -425,7 +429,8 @@ class SimCluster:
                 answered.append(None)
                 ask_again()
 
-        self.loop.call_later(10.0, give_up)
+        # One that crashes while it waits asks anew: then two requests for one seat may cross.
+        self.loop.call_later(self.chance.choice((0.5, 3.0, 10.0)), give_up)
         leader.seats.request(request, answer)
 
     def _ask_again(self, host: Host) -> None:

@@ -69,9 +69,14 @@ KINDS = (*_EVERY, *_ALWAYS)
 """Every kind of fault, by the name that a command line takes."""
 
 
+def draw_kinds(chance: Chance, allowed: tuple[str, ...] = KINDS) -> tuple[str, ...]:
+    """The kinds of fault that a run has; what is drawn of one does not depend on the others."""
+    return tuple(kind for kind in KINDS if chance.happens(0.5) and kind in allowed)
+
+
 def draw_rates(chance: Chance, allowed: tuple[str, ...] = KINDS) -> Rates:
     """The faults of one run; the draws of a kind do not depend on which others are allowed."""
-    has = {kind: chance.happens(0.5) and kind in allowed for kind in KINDS}
+    has = dict.fromkeys(KINDS, False) | dict.fromkeys(draw_kinds(chance, allowed), True)
     scale = {kind: chance.between(0.4, 2.0) for kind in KINDS}
     links = LinkRates(
         latency=0.0005 + chance.exponential(0.003),
@@ -352,7 +357,8 @@ class Faults:
         count = len(members)
         if count > LOSSY_MEMBERS_MIN and (count >= MEMBERS_MAX or self._chance.happens(0.5)):
             member_id = self._chance.choice(sorted(members))
-            cluster.remove(leader, member_id)
+            for _ in range(2 if self._chance.happens(0.3) else 1):  # two operators, one thought
+                cluster.remove(leader, member_id)
         else:
             idle = [host for host in cluster.hosts if host.is_retired]
             host = self._chance.choice(idle) if idle else cluster.add_host()

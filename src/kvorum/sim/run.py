@@ -23,8 +23,11 @@ from msgspec import Struct
 
 from kvorum.apply import batches
 from kvorum.config import LEGACY_CONFIG, Config
-from kvorum.raft import core, rawnode
-from kvorum.server import proposals, upkeep
+from kvorum.errors import UnavailableError
+from kvorum.mvcc import sortedkeys
+from kvorum.raft import core, rawnode, readindex
+from kvorum.server import logkeeper, proposals, reads, upkeep
+from kvorum.sim import invariants, marks
 from kvorum.sim.chance import Chance
 from kvorum.sim.checkers import Judges
 from kvorum.sim.cluster import Settings, SimCluster
@@ -46,6 +49,7 @@ WATCH_SECONDS = 3.0
 """Time for watches to tell what they have, when nothing new comes."""
 
 POLL_SECONDS = 0.05
+CLIENTS_MAX = 100
 SILENT = logging.CRITICAL + 1
 
 
@@ -57,6 +61,8 @@ class Options(Struct, frozen=True):
         members: how many the cluster is born with; 0 draws it.
         faults: kinds that may come.
         operations_a_second: of all clients together.
+        clients: no more than these ask for keys.
+        watchers: no more than these watch.
         tell: gets every event in words.
     """
 
@@ -64,6 +70,8 @@ class Options(Struct, frozen=True):
     members: int = 0
     faults: tuple[str, ...] = KINDS
     operations_a_second: float = 10.0
+    clients: int = CLIENTS_MAX
+    watchers: int = CLIENTS_MAX
     tell: Callable[[str], object] | None = None
 
 
@@ -78,6 +86,7 @@ class Report(Struct):
         answered: those with a known outcome.
         undecided: files whose history was too hard to judge.
         counts: how often each fault, and other things worth counting, came.
+        marks: how often rare branches were met.
         digest: equal for runs that did the same.
         last_events: what happened at the end.
     """
@@ -90,6 +99,7 @@ class Report(Struct):
     answered: int = 0
     undecided: int = 0
     counts: dict[str, int] = {}
+    marks: dict[str, int] = {}
     digest: str = ""
     last_events: list[str] = []
 
@@ -98,7 +108,8 @@ def run(seed: int, options: Options = Options()) -> Report:  # noqa: B008 -- it 
     """Runs one seed to its end, or to the first violation."""
     report = Report(seed)
     world = _World(seed, options)
-    with _small_limits(Chance(seed).child("limits")), _log_lines(world.trace, options):
+    limits = _small_limits(Chance(seed).child("limits"))
+    with limits, _log_lines(world.trace, options), marks.counted() as report.marks:
         try:
             world.run()
         except Violation as violation:
@@ -124,6 +135,8 @@ class _World:
         self.judges = Judges(lambda: self.cluster.processes)
         self.faults = Faults(self.cluster, chance.child("faults"), rates)
         load = draw_load(chance.child("load"), operations_a_second=options.operations_a_second)
+        load.clients = min(load.clients, options.clients)
+        load.watchers = min(load.watchers, options.watchers)
         self.workload = Workload(self.cluster, chance.child("workload"), load)
         self.cluster.on_step(self.judges.step)
         self.cluster.network.on_send = self.judges.sent
@@ -156,10 +169,15 @@ class _World:
         deadline = self.loop.now + patience
         self._await(lambda: self.cluster.leader() is not None, patience, "there is no leader")
         done: list[object] = []
+
+        def answer(result: object) -> None:
+            if not isinstance(result, UnavailableError):
+                done.append(result)
+
         while not done:
             leader = self.cluster.leader()
             if leader is not None:
-                leader.server.propose(v2.Expire(0), done.append)
+                leader.server.propose(v2.Expire(0), answer)
             self.loop.run_until(self.loop.now + self.election_seconds)
             if not done and self.loop.now > deadline:
                 raise Violation(f"a healed cluster has done nothing for {patience:.1f} s")
@@ -209,6 +227,7 @@ def _draw_settings(chance: Chance, options: Options, rates: Rates) -> Settings:
         segment_bytes=chance.choice((1 << 10, 1 << 12, 1 << 16)),
         turn_seconds=chance.choice((0.0, 0.0002, 0.005)),
         batch_bytes_max=chance.choice((64, 1024, 1 << 20)),
+        inflight_max=chance.choice((1, 4, 256)),
         drift=rates.drift,
         skew=rates.skew,
         links=rates.links,
@@ -222,6 +241,11 @@ _LIMITS: tuple[tuple[tuple[ModuleType, ...], str, tuple[int, ...]], ...] = (
     ((core,), "SCAN_BYTES", (64, core.SCAN_BYTES)),
     ((upkeep,), "COMPACTION_SLICE", (1, 10, upkeep.COMPACTION_SLICE)),
     ((upkeep,), "CATCH_UP_SLICE", (1, 5, upkeep.CATCH_UP_SLICE)),
+    ((logkeeper,), "LOG_BYTES_MAX", (1000, logkeeper.LOG_BYTES_MAX)),
+    ((proposals, invariants), "WAITING_COMMANDS_MAX", (8, 100, proposals.WAITING_COMMANDS_MAX)),
+    ((reads, invariants), "WAITING_READS_MAX", (3, 100, reads.WAITING_READS_MAX)),
+    ((readindex,), "READS_MAX", (2, 20, readindex.READS_MAX)),
+    ((sortedkeys,), "BLOCK_KEYS_MAX", (4, sortedkeys.BLOCK_KEYS_MAX)),
 )
 """Constants that are drawn for a run: where they are known, their name, what they may be."""
 

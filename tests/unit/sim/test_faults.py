@@ -7,7 +7,7 @@ import pytest
 from kvorum.config import Config
 from kvorum.sim.chance import Chance
 from kvorum.sim.cluster import Process, Settings, SimCluster
-from kvorum.sim.faults import KINDS, Faults, Rates, draw_rates
+from kvorum.sim.faults import KINDS, Faults, Rates, draw_kinds, draw_rates
 from kvorum.sim.loop import SimLoop
 from kvorum.sim.network import LinkRates
 from kvorum.sim.trace import Trace
@@ -38,6 +38,15 @@ def test_every_kind_is_drawn_and_left_out() -> None:
         assert 5 < sum(getattr(rates.links, kind) > 0 for rates in drawn) < 35
     assert any(rates.drift for rates in drawn)
     assert not all(rates.skew for rates in drawn)
+
+
+def test_the_kinds_drawn_are_those_that_come() -> None:
+    for seed in range(20):
+        kinds = draw_kinds(Chance(seed))
+        rates = draw_rates(Chance(seed))
+        assert {kind for kind in kinds if kind in KINDS[:-6]} == rates.every.keys()
+        assert ("loss" in kinds) == (rates.links.loss > 0)
+        assert draw_kinds(Chance(seed), kinds) == kinds, "what was not drawn may be left out"
 
 
 def test_a_kind_that_is_not_allowed_changes_no_other() -> None:

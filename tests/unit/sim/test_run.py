@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from kvorum.apply import batches
+from kvorum.errors import UnavailableError
 from kvorum.server.driver import Driver
+from kvorum.server.proposals import Completion, Proposals
 from kvorum.sim.run import Options, run
 
 FRESH = range(1, 9)
@@ -59,6 +61,22 @@ def test_what_escapes_from_a_member_is_a_violation(monkeypatch: pytest.MonkeyPat
     assert report.violation is not None
     assert "a bug in Driver" in report.violation
     assert report.last_events
+
+
+def test_no_more_clients_take_part_than_asked_for() -> None:
+    report = run(1, Options(seconds=5.0, clients=0))
+    assert report.operations == 0
+    assert run(1, Options(seconds=5.0, clients=1)).operations > 0
+
+
+def test_a_refused_write_is_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    def propose(_: Proposals, __: object, completion: Completion) -> None:
+        completion(UnavailableError("too many requests"))
+
+    monkeypatch.setattr(Proposals, "propose", propose)
+    report = run(1, Options(seconds=1.0, members=1))
+    assert report.violation is not None
+    assert "has done nothing" in report.violation
 
 
 def test_limits_are_drawn_for_a_run_only() -> None:
