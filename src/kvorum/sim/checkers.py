@@ -22,7 +22,7 @@ from math import inf
 from kvorum.raft.types import Message
 from kvorum.sim import linearizability, watches
 from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Violation
-from kvorum.sim.invariants import Invariants, Process
+from kvorum.sim.invariants import Invariants, Process, count_waiting
 from kvorum.sim.linearizability import Undecided
 from kvorum.sim.reference import Reference
 from kvorum.sim.watches import Watch
@@ -56,6 +56,14 @@ class Judges:
     def jumping(self, process: Process) -> None:
         """Call before a process's clock is set."""
         self._invariants.jumping(process)
+
+    def check_deadlines(self, awake: Iterable[Process]) -> None:
+        """Call about once a second, with those that are awake."""
+        self._invariants.check_deadlines(awake)
+
+    def has_answered(self) -> bool:
+        """Whether nobody waits for anything."""
+        return all(count_waiting(one.server) == 0 for one in self._processes())
 
     def has_converged(self) -> bool:
         """Whether every member that runs has applied all that was ever committed."""

@@ -63,6 +63,9 @@ _EVERY = {
 }
 """Mean seconds between two faults of a kind, in a run that has it."""
 
+_SHAPES = ("isolate", "split", "one way", "ring", "bridge", "pair")
+"""Of partitions; `Faults._draw_pairs` says which directions they cut."""
+
 _ALWAYS = ("loss", "duplication", "reordering", "breaking", "drift", "skew")
 
 KINDS = (*_EVERY, *_ALWAYS)
@@ -230,9 +233,22 @@ class Faults:
 
     def _partition(self) -> bool:
         names = [host.name for host in self._cluster.hosts]
-        shape = self._chance.choice(("isolate", "split", "one way", "ring", "bridge", "pair"))
-        self._cut(shape, self._draw_pairs(shape, names))
+        shape = self._chance.choice(_SHAPES)
+        pairs = self._draw_pairs(shape, names)
+        self._cut(shape, pairs)
+        if self._chance.happens(0.2):
+            self._flap(shape, pairs)
         return True
+
+    def _flap(self, shape: str, pairs: list[Pair]) -> None:
+        """The same links are cut again and again for a while."""
+        if self._chance.happens(0.8):
+            again = partial(self._cut_again, shape, pairs)
+            self._later(self._chance.choice((0.2, 1.0)), again)
+
+    def _cut_again(self, shape: str, pairs: list[Pair]) -> None:
+        self._cut(shape, pairs)
+        self._flap(shape, pairs)
 
     def _cut_at_seat(self, host: Host) -> None:
         """A configuration has just changed: often somebody else is cut off at that moment."""
@@ -254,7 +270,7 @@ class Faults:
                 mend()
 
         self._mends.append(mend_once)
-        self._later(self._chance.choice((0.5, 3.0, 8.0)), mend_once)
+        self._later(self._chance.choice((0.1, 0.5, 3.0, 8.0)), mend_once)
 
     def _draw_pairs(self, shape: str, names: list[str]) -> list[Pair]:
         chance, count = self._chance, len(names)

@@ -11,13 +11,15 @@ down, and holds it against all others and against the `Reference`.
     state        entries are applied in order, each once, when committed and durable; equal index,
                  equal state, record by record; revisions do not go back
     memory       promises that left in messages hold after a restart
-    limits       no queue is longer than it may be
+    limits       no queue is longer than it may be, nobody waits beyond a deadline
     time         a key is expired by a time that some member's clock has shown
 
 The caller: `step` after every event, with the running processes; `sent` for what leaves one;
-`jumping` before its clock is set back.
+`jumping` before its clock is set back; `check_deadlines` now and then.
 Source: Raft thesis, figure 3.2; design, "simulator".
 """
+
+# ruff: noqa: SLF001 -- a judge looks where no client may
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -43,6 +45,11 @@ from kvorum.server.server import Server
 from kvorum.sim.history import Violation
 from kvorum.sim.reference import Mark, Reference, expire_commands
 
+LATENESS_SECONDS = 1.0
+"""Deadlines are looked after at heartbeats."""
+
+LATE_TIMES = 3
+
 LOG_ENTRIES_SLACK = 1_000
 """Entries that one turn may bring before the log is cut again."""
 
@@ -65,12 +72,12 @@ class Process(Protocol):
 
 def rawnode_of(server: Server) -> RawNode:
     """The server's door to raft: a judge looks where no client may."""
-    return server._raft  # noqa: SLF001 -- see above
+    return server._raft
 
 
 def raft_of(server: Server) -> Raft:
     """The server's consensus state."""
-    return rawnode_of(server)._raft  # noqa: SLF001 -- see above
+    return rawnode_of(server)._raft
 
 
 class _Promises:
@@ -173,6 +180,7 @@ class Invariants:
         self._highest_wall_ns = 0
         self._processes: Sequence[Process] = ()
         self._running: list[_Subject] = []
+        self._late: dict[str, int] = {}
 
     def step(self, processes: Sequence[Process]) -> None:
         """Looks at every process in which something has happened.
@@ -184,7 +192,7 @@ class Invariants:
             self._processes = list(processes)
             self._running = [self._subject_of(process) for process in processes]
         for subject in self._running:
-            if subject.rawnode._number != subject.number:  # noqa: SLF001 -- a judge looks inside
+            if subject.rawnode._number != subject.number:
                 self._look(subject)
 
     def sent(self, process: Process, messages: Sequence[Message]) -> None:
@@ -248,7 +256,7 @@ class Invariants:
         return subject
 
     def _look(self, subject: _Subject, *, is_new: bool = False) -> None:
-        subject.number = subject.rawnode._number  # noqa: SLF001 -- a judge looks inside
+        subject.number = subject.rawnode._number
         if not subject.has_changed():
             return
         self._check_election(subject)
@@ -512,7 +520,7 @@ class Invariants:
 
     def _check_limits(self, subject: _Subject) -> None:
         server, log = subject.server, subject.log
-        proposals, reads = server._proposals, server._reads  # noqa: SLF001 -- it looks inside
+        proposals, reads = server._proposals, server._reads
         if proposals.pending_count > WAITING_COMMANDS_MAX:
             raise Violation(f"{proposals.pending_count} proposals wait on {subject.name}")
         if reads.pending_count > WAITING_READS_MAX:
@@ -520,3 +528,37 @@ class Invariants:
         kept = log.applied - log.first_index
         if server.config.snapshot and kept > 2 * server.config.snapshot_count + LOG_ENTRIES_SLACK:
             raise Violation(f"{subject.name} keeps {kept} entries in memory")
+
+    def check_deadlines(self, processes: Iterable[Process]) -> None:
+        """Call about once a second, with those that are awake: whom does one keep waiting?
+
+        One that has just woken up has not had the time to see what is overdue: nobody is blamed
+        who has not been late three times in a row.
+        """
+        before, self._late = self._late, {}
+        for process in processes:
+            overdue = _find_overdue(process.server)
+            if overdue <= LATENESS_SECONDS:
+                continue
+            name = f"{process.name}.{process.epoch}"
+            times = self._late[name] = before.get(name, 0) + 1
+            if times == LATE_TIMES:
+                raise Violation(f"{name} is {overdue:.1f} s late with an answer")
+
+
+def count_waiting(server: Server) -> int:
+    """How many requests have no answer yet."""
+    waiting = server._proposals.pending_count + server._reads.pending_count
+    return waiting + len(server._changes._waiting)
+
+
+def _find_overdue(server: Server) -> float:
+    """Seconds since the oldest deadline that has passed without an answer."""
+    proposals, reads, changes = server._proposals, server._reads, server._changes
+    now = server.clock.monotonic()
+    deadlines = [one.deadline for one in (*proposals._unsent, *proposals._pending.values())]
+    deadlines += [one.deadline for one in changes._waiting.values()]
+    deadlines += [one.deadline for one in reads._waiting]
+    for _, readers in reads._confirmed:
+        deadlines += [one.deadline for one in readers]
+    return now - min(deadlines, default=now)

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from kvorum.apply import batches
+from kvorum.backend import buffer
 from kvorum.config import LEGACY_CONFIG, Config
 from kvorum.errors import UnavailableError
 from kvorum.mvcc import sortedkeys
@@ -47,6 +48,12 @@ CONVERGE_SECONDS = 20.0
 
 WATCH_SECONDS = 3.0
 """Time for watches to tell what they have, when nothing new comes."""
+
+ANSWER_SECONDS = 12.0
+"""Longer than any request waits."""
+
+DEADLINE_SECONDS = 1.0
+"""How often it is looked at whether anybody waits beyond a deadline."""
 
 POLL_SECONDS = 0.05
 CLIENTS_MAX = 100
@@ -148,6 +155,7 @@ class _World:
         self.cluster.birth()
         self.workload.start()
         self.faults.start()
+        self._watch_deadlines()
         self.loop.run_until(self.options.seconds)
         self.trace.note("all faults are over")
         self.faults.heal()
@@ -158,10 +166,15 @@ class _World:
         self._await(self._has_converged, CONVERGE_SECONDS, "the members have not converged")
         self.workload.resume_watches()
         self.loop.run_until(self.loop.now + WATCH_SECONDS)
+        self._await(self.judges.has_answered, ANSWER_SECONDS, "somebody waits for an answer")
         self._await(self._has_converged, CONVERGE_SECONDS, "the members have not converged")
         if self.workload.repeated:
             raise Violation(self.workload.repeated[0])
         self.judges.finish(self.workload.history, self.workload.watches)
+
+    def _watch_deadlines(self) -> None:
+        self.judges.check_deadlines([one for one in self.cluster.processes if not one.is_paused])
+        self.loop.call_later(DEADLINE_SECONDS, self._watch_deadlines)
 
     def _demand_progress(self) -> None:
         # A disk operation begun under faults may hold an election up for as long as it takes.
@@ -245,6 +258,7 @@ _LIMITS: tuple[tuple[tuple[ModuleType, ...], str, tuple[int, ...]], ...] = (
     ((proposals, invariants), "WAITING_COMMANDS_MAX", (8, 100, proposals.WAITING_COMMANDS_MAX)),
     ((reads, invariants), "WAITING_READS_MAX", (3, 100, reads.WAITING_READS_MAX)),
     ((readindex,), "READS_MAX", (2, 20, readindex.READS_MAX)),
+    ((buffer,), "PENDING_RECORDS_MAX", (10, buffer.PENDING_RECORDS_MAX)),
     ((sortedkeys,), "BLOCK_KEYS_MAX", (4, sortedkeys.BLOCK_KEYS_MAX)),
 )
 """Constants that are drawn for a run: where they are known, their name, what they may be."""

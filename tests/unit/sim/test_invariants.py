@@ -11,10 +11,11 @@ from tests.unit.sim.conftest import Judged
 from kvorum.backend.base import Table
 from kvorum.mvcc.revision import to_key
 from kvorum.raft.types import Entry, Message, MessageType, Role
+from kvorum.server.reads import _Reader
 from kvorum.server.server import Server
 from kvorum.sim import invariants
 from kvorum.sim.history import History, Violation
-from kvorum.sim.invariants import raft_of
+from kvorum.sim.invariants import count_waiting, raft_of
 from kvorum.v2 import commands as v2
 from kvorum.v3.commands import Compact
 
@@ -329,3 +330,28 @@ def test_queues_stay_within_their_limits(one: Judged, monkeypatch: pytest.Monkey
     monkeypatch.setattr(invariants, "WAITING_READS_MAX", -1)
     with pytest.raises(Violation, match="reads wait"):
         one.write(v2.Set(b"/k", b"v"))
+
+
+def test_nobody_waits_beyond_the_deadline(one: Judged) -> None:
+    server, judge = one.first.server, one.judges
+    server._reads.pending_count += 1
+    deadline = server.clock.monotonic()
+    server._reads._confirmed.append((1 << 40, [_Reader(lambda _: None, deadline)]))
+    one.clock.now += 1.5
+    judge.check_deadlines(one.processes)
+    judge.check_deadlines([])
+    for _ in range(2):
+        judge.check_deadlines(one.processes)
+    with pytest.raises(Violation, match="s late with an answer"):
+        judge.check_deadlines(one.processes)
+
+
+def test_somebody_waits_until_everybody_is_answered(one: Judged) -> None:
+    assert one.judges.has_answered()
+    answers: list[object] = []
+    one.first.server.propose(v2.Set(b"/k", b"v"), answers.append)
+    one.first.server.read(answers.append)
+    assert count_waiting(one.first.server) == 2
+    assert not one.judges.has_answered()
+    one.run_until(lambda: len(answers) == 2)
+    assert one.judges.has_answered()
