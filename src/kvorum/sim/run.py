@@ -255,6 +255,7 @@ _LIMITS: tuple[tuple[tuple[ModuleType, ...], str, tuple[int, ...]], ...] = (
     ((upkeep,), "COMPACTION_SLICE", (1, 10, upkeep.COMPACTION_SLICE)),
     ((upkeep,), "CATCH_UP_SLICE", (1, 5, upkeep.CATCH_UP_SLICE)),
     ((logkeeper,), "LOG_BYTES_MAX", (1000, logkeeper.LOG_BYTES_MAX)),
+    ((logkeeper,), "CATCH_UP_BYTES", (300, logkeeper.CATCH_UP_BYTES)),
     ((proposals, invariants), "WAITING_COMMANDS_MAX", (8, 100, proposals.WAITING_COMMANDS_MAX)),
     ((reads, invariants), "WAITING_READS_MAX", (3, 100, reads.WAITING_READS_MAX)),
     ((readindex,), "READS_MAX", (2, 20, readindex.READS_MAX)),
