@@ -1,8 +1,9 @@
 """What goes wrong in a run, how often, and when it is over.
 
-Every run draws anew which kinds of fault it has and how often each comes; about every second kind
-is left out, for faults hide each other. Some are always there (`LinkRates`, clocks that drift), the
-others come one after the other, at moments that do not depend on what the cluster does.
+Every run draws anew which kinds of fault it has and how often each comes: some runs are rough, some
+nearly calm, and about every second kind is left out, for faults hide each other. Some are always
+there (`LinkRates`, clocks that drift), the others come one after the other, at moments that do not
+depend on what the cluster does.
 
 A fault that loses what was durable (wipe, rot) hits only when every other member has everything:
 consensus promises nothing for more.
@@ -89,8 +90,9 @@ def draw_rates(chance: Chance, allowed: tuple[str, ...] = KINDS) -> Rates:
     for kind in ("loss", "duplication", "reordering"):
         setattr(links, kind, 0.05 * scale[kind] if has[kind] else 0.0)
     links.breaking = 0.01 * scale["breaking"] if has["breaking"] else 0.0
+    pace = chance.choice((0.3, 1.0, 1.0, 3.0))
     return Rates(
-        every={kind: mean * scale[kind] for kind, mean in _EVERY.items() if has[kind]},
+        every={kind: mean * pace * scale[kind] for kind, mean in _EVERY.items() if has[kind]},
         links=links,
         drift=0.05 * scale["drift"] if has["drift"] else 0.0,
         skew=2.0 * scale["skew"] if has["skew"] else 0.0,
