@@ -183,8 +183,9 @@ def _first_entries(metadata: LogMetadata, founders: list[Member]) -> tuple[HardS
 def load_log(files: Files, wal: Wal, recovered: Recovered) -> MemoryStorage:
     """Raft's log in memory, from the files.
 
-    The backend may be ahead of the log only after it took a snapshot whose marker was not written
-    yet; then the marker is written now.
+    The state may be where the log is not only after it took a snapshot whose marker was not written
+    yet: beyond its end, or over entries of earlier terms that were never committed. Then the marker
+    is written now, and the log begins anew.
 
     Raises:
         StorageError: log and backend do not belong together.
@@ -195,31 +196,43 @@ def load_log(files: Files, wal: Wal, recovered: Recovered) -> MemoryStorage:
     applied = SnapshotMeta(applied_index, applied_term, cluster.conf_state)
     entries = recovered.entries
     base = applied
-    if entries and entries[-1].index < applied_index:
+    if _was_installing(recovered, applied):
+        _log.warning(
+            "the state is at entry %d of term %d, where the log, which ends at %d, has none:"
+            " a snapshot was being installed",
+            applied_index,
+            applied_term,
+            recovered.last_index,
+        )
         entries = []
+        wal.append_snapshot(applied)
+        wal.sync_now()
     elif entries and entries[0].index <= applied_index:
         base = SnapshotMeta(entries[0].index, entries[0].term)
-        at_applied = entries[applied_index - entries[0].index]
-        if at_applied.term != applied_term:
+        if entries[applied_index - base.index].term != applied_term:
             raise _mismatch(files, f"both hold entry {applied_index}, with different terms")
         entries = entries[1:]
     elif entries and entries[0].index > applied_index + 1:
         missing = f"entries {applied_index + 1} to {entries[0].index - 1} are missing"
         raise _mismatch(files, missing)
-    if recovered.last_index < applied_index:
-        _log.warning(
-            "the state is at entry %d, ahead of the log at %d: a snapshot was being installed",
-            applied_index,
-            recovered.last_index,
-        )
-        wal.append_snapshot(applied)
-        wal.sync_now()
     storage = MemoryStorage()
     storage.apply_snapshot(base)
     storage.append(entries)
     storage.set_hard_state(recovered.hard_state)
     storage.set_snapshot_meta(applied)
     return storage
+
+
+def _was_installing(recovered: Recovered, applied: SnapshotMeta) -> bool:
+    """Whether the state came from a snapshot that the log does not know of."""
+    if recovered.last_index < applied.index:
+        return True
+    entries = recovered.entries
+    if not entries or not entries[0].index <= applied.index:
+        return False
+    # What a later leader's snapshot took the place of was never committed, and its term is lower.
+    is_older = entries[applied.index - entries[0].index].term < applied.term
+    return is_older and recovered.hard_state.commit < applied.index
 
 
 def _mismatch(files: Files, reason: str) -> StorageError:

@@ -104,14 +104,13 @@ def entries(first: int, last: int, term: int = 3) -> list[Entry]:
     return [Entry(term, index) for index in range(first, last + 1)]
 
 
-def load(
-    applied: tuple[int, int], found: list[Entry], snapshot: SnapshotMeta | None = None
-) -> MemoryStorage:
+def load(applied: tuple[int, int], found: list[Entry], *, committed: int = 0) -> MemoryStorage:
     files = MemoryFiles(ignore)
     wal = files.create_log(LogMetadata(Identity(1, 2, "one"), None))
     files.backend.set_applied(*applied)
     last_index = found[-1].index if found else 0
-    recovered = Recovered(b"", HardState(3, 0, 0), snapshot or SnapshotMeta(), found, last_index)
+    hard_state = HardState(3, 0, committed)
+    recovered = Recovered(b"", hard_state, SnapshotMeta(), found, last_index)
     return load_log(files, wal, recovered)
 
 
@@ -139,29 +138,34 @@ def test_the_log_goes_on_where_the_state_is(
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("found", "committed", "reason"),
     [
-        pytest.param(entries(8, 9), "entries 6 to 7 are missing", id="gap"),
-        pytest.param(entries(1, 9, term=2), "with different terms", id="another history"),
+        pytest.param(entries(8, 9), 0, "entries 6 to 7 are missing", id="gap"),
+        pytest.param(entries(1, 9, term=2), 5, "with different terms", id="another history"),
+        pytest.param(entries(1, 9, term=4), 0, "with different terms", id="another future"),
     ],
 )
-def test_a_log_of_another_state_is_refused(found: list[Entry], reason: str) -> None:
+def test_a_log_of_another_state_is_refused(found: list[Entry], committed: int, reason: str) -> None:
     with pytest.raises(StorageError, match=reason):
-        load((5, 3), found)
+        load((5, 3), found, committed=committed)
 
 
-def test_an_interrupted_installation_is_completed(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("index", [50, 5], ids=["beyond the log", "over a tail never committed"])
+def test_an_interrupted_installation_is_completed(
+    caplog: pytest.LogCaptureFixture, index: int
+) -> None:
     files = MemoryFiles(ignore)
     wal = files.create_log(LogMetadata(Identity(1, 2, "one"), None))
-    wal.append(HardState(3, 0, 0), entries(1, 9))
+    wal.append(HardState(3, 0, 2), entries(1, 9))
     wal.sync_now()
-    files.backend.set_applied(50, 4)
+    files.backend.set_applied(index, 4)
     files.backend.flush()
     files.crash()
     wal, recovered, _ = files.open_log()
-    load_log(files, wal, recovered)
-    assert "ahead of the log" in caplog.text
+    storage = load_log(files, wal, recovered)
+    assert (storage.first_index(), storage.last_index()) == (index + 1, index)
+    assert "a snapshot was being installed" in caplog.text
     files.crash()
     _, recovered, _ = files.open_log()
-    assert recovered.snapshot == SnapshotMeta(50, 4)
+    assert recovered.snapshot == SnapshotMeta(index, 4)
     assert recovered.entries == []
