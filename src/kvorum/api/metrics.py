@@ -1,12 +1,16 @@
 """`/metrics`: what dashboards read, under etcd's names, in the text form of Prometheus.
 
+`/debug/vars` tells a few of the same figures as JSON, under the names that etcd gives them.
+
 Everything is asked for when the page is read. Figures of the process come from /proc and are left
 out where there is none.
 Source: https://prometheus.io/docs/instrumenting/exposition_formats; names as of etcd 3.5.
 """
 
+import json
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +23,8 @@ from kvorum.server.metrics import BUCKET_SECONDS, Histogram
 from kvorum.server.server import Server
 
 CONTENT_TYPE = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+
+JSON_TYPE = b"Content-Type: application/json; charset=utf-8\r\n"
 
 PROCESS = Path("/proc/self")
 KERNEL = Path("/proc/stat")
@@ -53,6 +59,22 @@ class MetricsPage:
         )
         body = "\n".join([*lines, ""]).encode()
         self._replies.send(exchange, 200, CONTENT_TYPE, body)
+
+    def variables(self, exchange: Exchange) -> None:
+        """`/debug/vars`: how the process was called, and where its consensus stands."""
+        server = self._server
+        figures = server.figures()
+        status = {
+            "id": f"{server.member_id:x}",
+            "term": server.term,
+            "commit": figures.committed_index,
+            "lead": f"{server.leader_id:x}",
+            "raftState": "StateLeader" if figures.is_leader else "StateFollower",
+            "applied": figures.applied_index,
+        }
+        files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        variables = {"cmdline": sys.argv, "file_descriptor_limit": files_max, "raft.status": status}
+        self._replies.send(exchange, 200, JSON_TYPE, json.dumps(variables).encode() + b"\n")
 
 
 def _server_samples(server: Server) -> Iterator[Sample]:

@@ -5,7 +5,8 @@ of the data plane is one format operation.
 Source: v2-api sections 2 and 3.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 
 from kvorum.errors import RequestError
 from kvorum.protocol.exchange import Exchange
@@ -29,11 +30,13 @@ STATUS_LINES = {
     413: b"HTTP/1.1 413 Request Entity Too Large\r\n",
     415: b"HTTP/1.1 415 Unsupported Media Type\r\n",
     500: b"HTTP/1.1 500 Internal Server Error\r\n",
+    501: b"HTTP/1.1 501 Not Implemented\r\n",
     503: b"HTTP/1.1 503 Service Unavailable\r\n",
 }
 
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+NO_SNIFFING = b"X-Content-Type-Options: nosniff\r\n"
 
 
 class Cors:
@@ -67,10 +70,12 @@ class Cors:
 class Replies:
     """Answers exchanges in one server's manner."""
 
-    __slots__ = ("_head_has_length", "cors")
+    __slots__ = ("_head_has_length", "_redirects_have_link", "_refusal_lines", "cors")
 
     def __init__(self, origins: Sequence[str], policy: V2Policy) -> None:
         self._head_has_length = policy.head_has_length
+        self._redirects_have_link = policy.redirects_have_link
+        self._refusal_lines = TEXT + policy.refusal_lines
         self.cors = Cors(origins, policy.cors_request_headers)
 
     def send(self, exchange: Exchange, status: int, header_lines: bytes, body: bytes = b"") -> None:
@@ -101,6 +106,23 @@ class Replies:
         lines += b"X-Etcd-Index: %d\r\n" % error.index
         self.send(exchange, status or error.http_status, lines, render_error(error))
 
+    def not_found(self, exchange: Exchange) -> None:
+        """Nothing is served at the path."""
+        self.send(exchange, 404, self._refusal_lines, b"404 page not found\n")
+
+    def not_allowed(self, exchange: Exchange, methods: Iterable[str]) -> None:
+        """The path is served, but only to these methods."""
+        lines = self._refusal_lines + b"Allow: %b\r\n" % ",".join(methods).encode()
+        self.send(exchange, 405, lines, b"Method Not Allowed\n")
+
     def redirect(self, exchange: Exchange, status: int, location: bytes) -> None:
-        """Sends the client elsewhere, without a body."""
-        self.send(exchange, status, b"Location: " + location + b"\r\n")
+        """Sends the client elsewhere; only people get a body, and only where the era had one."""
+        head = STATUS_LINES[status] + b"Location: " + location + b"\r\n"
+        head += self.cors.lines(exchange)
+        body = b""
+        if self._redirects_have_link and exchange.method in {"GET", "HEAD"}:
+            head += b"Content-Type: text/html; charset=utf-8\r\n"
+        if self._redirects_have_link and exchange.method == "GET":
+            reason = STATUS_LINES[status].strip().split(b" ", 2)[2]
+            body = b'<a href="%b">%b</a>.\n\n' % (escape(location.decode()).encode(), reason)
+        exchange.respond(head, body)

@@ -9,7 +9,7 @@ Paths are matched after percent-decoding; the exchange's path is the decoded one
 Source: v2-api sections 2, 5, 7 and 15.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 from urllib.parse import quote_from_bytes
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from kvorum.api.metrics import MetricsPage
 from kvorum.api.reply import Replies
+from kvorum.api.v2.auth import ENABLE, ROLES, USERS, Auth
 from kvorum.api.v2.keys import Keys
 from kvorum.api.v2.members import Members
 from kvorum.api.v2.mod import LEADER_PATH, LOCK_PATH, Locks
@@ -32,6 +33,8 @@ Handler: TypeAlias = Callable[[Exchange], None]
 Methods: TypeAlias = dict[str, Handler]
 
 _NO_METHODS: Methods = {}
+
+_PERCENT, _DOT = b"%."
 
 BOTH = (Era.LEGACY, Era.MODERN)
 LEGACY_ONLY = (Era.LEGACY,)
@@ -69,7 +72,8 @@ class Router:
     def __call__(self, exchange: Exchange) -> None:
         """Passes the exchange to its handler, or answers why there is none."""
         path = exchange.path
-        if b"%" in path or b"//" in path or b"/." in path:
+        # A byte is found in a tenth of the time that bytes are.
+        if _PERCENT in path or path.find(b"//") >= 0 or (_DOT in path and path.find(b"/.") >= 0):
             if not self._canonicalise(exchange):
                 return
             path = exchange.path
@@ -106,11 +110,9 @@ class Router:
         if exchange.method == "OPTIONS":
             self._replies.send(exchange, 200, b"")
         elif methods and not self._policy.wrong_method_is_404:
-            allow = b"Content-Type: text/plain; charset=utf-8\r\nAllow: %b\r\n"
-            names = ",".join(methods).encode()
-            self._replies.send(exchange, 405, allow % names, b"Method Not Allowed\n")
+            self._replies.not_allowed(exchange, methods)
         else:
-            self._replies.text(exchange, b"404 page not found\n", 404)
+            self._replies.not_found(exchange)
 
 
 def client_router(server: Server) -> Router:
@@ -123,6 +125,7 @@ def client_router(server: Server) -> Router:
     keys = Keys(server, policy, replies)
     stats = Stats(server, policy, replies, keys.waits)
     members = Members(server, replies)
+    metrics = MetricsPage(server, replies)
     locks = Locks(server, replies)
     keys_methods: Methods = {
         "HEAD": keys.get,
@@ -154,9 +157,7 @@ def client_router(server: Server) -> Router:
         Route(b"/v2/machines", BOTH, _reads(stats.machines)),
         Route(b"/v2/peers", LEGACY_ONLY, _reads(stats.machines)),
         Route(b"/v2/leader", LEGACY_ONLY, _reads(stats.leader)),
-        Route(b"/v2/stats/self", BOTH, _reads(stats.self_statistics)),
-        Route(b"/v2/stats/leader", BOTH, _reads(stats.leader_statistics)),
-        Route(b"/v2/stats/store", BOTH, _reads(stats.store_statistics)),
+        *_statistics(stats),
         Route(
             b"/v2/speedTest",
             LEGACY_ONLY,
@@ -169,9 +170,30 @@ def client_router(server: Server) -> Router:
         Route(b"/version", LEGACY_ONLY, {"GET": stats.legacy_version}),
         Route(b"/version", MODERN_ONLY, {"GET": stats.modern_version}),
         Route(b"/health", MODERN_ONLY, {"GET": stats.health}),
-        Route(b"/metrics", BOTH, _reads(MetricsPage(server, replies).get)),
+        *_auth(Auth(server, replies)),
+        Route(b"/metrics", BOTH, _reads(metrics.get)),
+        Route(b"/debug/vars", MODERN_ONLY, {"GET": metrics.variables}),
     ]
     return Router(routes, policy, replies)
+
+
+def _statistics(stats: Stats) -> Iterator[Route]:
+    """HEAD is served in the 0.4 era only."""
+    for name, handler in (
+        (b"self", stats.self_statistics),
+        (b"leader", stats.leader_statistics),
+        (b"store", stats.store_statistics),
+    ):
+        yield Route(b"/v2/stats/" + name, LEGACY_ONLY, _reads(handler))
+        yield Route(b"/v2/stats/" + name, MODERN_ONLY, {"GET": handler})
+
+
+def _auth(auth: Auth) -> Iterator[Route]:
+    changes: Methods = {"GET": auth.get, "PUT": auth.change, "DELETE": auth.change}
+    yield Route(ENABLE, MODERN_ONLY, changes)
+    for path in (USERS, ROLES):
+        yield Route(path, MODERN_ONLY, {"GET": auth.get})
+        yield Route(path + b"/", MODERN_ONLY, changes)
 
 
 def _reads(handler: Handler) -> Methods:

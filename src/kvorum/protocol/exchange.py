@@ -22,7 +22,6 @@ from kvorum.errors import LocalProtocolError
 
 REASONS = {
     400: b"Bad Request",
-    404: b"Not Found",
     413: b"Request Entity Too Large",
     417: b"Expectation Failed",
     431: b"Request Header Fields Too Large",
@@ -32,7 +31,6 @@ REASONS = {
 }
 """Of the statuses a connection answers with itself."""
 
-_TEXTS = {404: b"404 page not found\n"}
 _VERSION_1_1 = b"HTTP/1.1"
 _BODILESS_STATUSES = (b"204", b"304")
 
@@ -241,7 +239,7 @@ class Exchange:
         if self._state == _WAITING:
             status_text = b"%d %b" % (status, REASONS[status])
             head = b"HTTP/1.1 %b\r\nContent-Type: text/plain; charset=utf-8\r\n" % status_text
-            self.respond(head, text or _TEXTS.get(status, status_text))
+            self.respond(head, text or status_text)
         elif self._state == _STREAMING:
             self._state = _DONE
             self._carrier.finish(self, b"")

@@ -47,6 +47,9 @@ FRAMING_FACTOR = 8
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_UNSERVED_METHOD = b"PATCH"
+"""Whoever asks with a method the parser does not know is answered as one who asks with this."""
+
 _malformed_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 _request_line = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[^ \r\n]* HTTP/1\.[01]\r\n").match
 _authority = re.compile(rb"(?i:https?)://[^/?#]*").match
@@ -380,6 +383,11 @@ class Http1Connection:
         self._parser.feed_data(b"PUT / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
         self._feed(rest)
 
+    def _read_unknown_method(self, data: bytes) -> None:
+        """Reads a request whose method the parser does not know under one that nobody serves."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(_UNSERVED_METHOD + data[data.index(b" ") :])
+
     def _refuse_for(self, error: httptools.HttpParserError, data: bytes) -> None:
         reason = error.__context__
         if isinstance(reason, RemoteProtocolError):
@@ -391,7 +399,7 @@ class Http1Connection:
             and not self._events
             and _request_line(data)
         ):
-            self.refuse(404)  # a method nobody knows, where nothing is served
+            self._read_unknown_method(data)
         else:
             self.refuse(400)
 

@@ -25,6 +25,9 @@ class V2Policy(Struct, frozen=True, kw_only=True):
         unavailable_cause: the cause beside code 300.
         unavailable_has_index: code 300 tells the store's index, not 0.
         wrong_method_is_404: a known path with a wrong method is not found; otherwise 405.
+        refusal_lines: header lines of a plain refusal, 404 or 405.
+        redirects_have_link: a redirect shows its target to people too.
+        root_is_named: the root is the cause of an error by its path; otherwise there is none.
         head_has_length: a HEAD reply of a key says how long the GET's body is.
         shows_cluster_id: replies carry `X-Etcd-Cluster-Id`.
         cors_request_headers: what a browser may send.
@@ -44,6 +47,9 @@ class V2Policy(Struct, frozen=True, kw_only=True):
     unavailable_cause: str
     unavailable_has_index: bool
     wrong_method_is_404: bool
+    refusal_lines: bytes
+    redirects_have_link: bool
+    root_is_named: bool
     head_has_length: bool
     shows_cluster_id: bool
     cors_request_headers: bytes
@@ -64,6 +70,9 @@ LEGACY = V2Policy(
     unavailable_cause="",
     unavailable_has_index=True,
     wrong_method_is_404=True,
+    refusal_lines=b"",
+    redirects_have_link=False,
+    root_is_named=True,
     head_has_length=False,
     shows_cluster_id=False,
     cors_request_headers=b"accept, content-type",
@@ -85,6 +94,9 @@ MODERN = V2Policy(
     unavailable_cause="etcdserver: request timed out",
     unavailable_has_index=False,
     wrong_method_is_404=False,
+    refusal_lines=b"X-Content-Type-Options: nosniff\r\n",
+    redirects_have_link=True,
+    root_is_named=False,
     head_has_length=True,
     shows_cluster_id=True,
     cors_request_headers=b"accept, content-type, authorization",

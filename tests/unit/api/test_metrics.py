@@ -1,6 +1,8 @@
 """`/metrics` as dashboards read it."""
 
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,21 @@ def test_buckets_add_up() -> None:
         'x_bucket{le="0.002"} 2',
     ]
     assert lines[-3:] == ['x_bucket{le="+Inf"} 3', "x_sum 100.002", "x_count 3"]
+
+
+def test_a_few_figures_as_json(modern: Any, legacy: Any) -> None:
+    modern.server.figures = lambda: Figures(True, True, 9, 8, 7, 6, Metrics())
+    answer = modern.get("/debug/vars")
+    assert answer.header_lines["Content-Type"] == "application/json; charset=utf-8"
+    told = json.loads(answer.text)
+    assert told["cmdline"] == sys.argv
+    assert told["raft.status"] == {
+        "id": "1",
+        "term": 2,
+        "commit": 9,
+        "lead": "1",
+        "raftState": "StateLeader",
+        "applied": 8,
+    }
+    assert modern.send("HEAD", "/debug/vars").status == 405
+    assert legacy.get("/debug/vars").status == 404

@@ -165,8 +165,6 @@ MALFORMED = {
     b"GET / HTTP/1.1\nHost: h\n\n": 400,
     b"CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n": 400,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
-    b"get / HTTP/1.1\r\nHost: h\r\n\r\n": 404,
-    b"FOO /v2/keys/ HTTP/1.1\r\nHost: h\r\n\r\n": 404,
     b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n": 400,
     b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n": 400,
     b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n": 400,
@@ -185,6 +183,19 @@ MALFORMED = {
     b"GET / HTTP/1.1\r\nHost: h\r\nA:" + b" " * 2 * HEAD_BYTES_MAX + b"\r\n\r\n": 431,
     b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % n for n in range(20_000)): 431,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [b"get", b"FOO", b"GETS", b"X-Y"])
+def test_a_request_with_an_unknown_method_is_read_as_one_that_nobody_serves(
+    wire: Wire, method: bytes
+) -> None:
+    data = method + b" /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+    (exchange,) = wire.receive(data)
+    assert (exchange.method, exchange.target, exchange.body) == ("PATCH", b"/a?b", b"abc")
+    assert exchange.keep_alive
+    exchange.respond(b"HTTP/1.1 200 OK\r\n")
+    assert wire.statuses(GET) == [200, 200]
+    assert not wire.core.should_close
 
 
 @pytest.mark.parametrize(("data", "status"), MALFORMED.items(), ids=range(len(MALFORMED)))

@@ -19,6 +19,7 @@ from kvorum.errors import (
     EventIndexCleared,
     InvalidField,
     InvalidForm,
+    NotAFile,
     RaftInternal,
     RequestError,
     RootReadOnly,
@@ -37,6 +38,9 @@ _KEYS_BYTES = len(b"/v2/keys")
 
 CATCH_UP_REVISIONS = 1_000
 """Revisions read at once for a wait that begins in the past; the server reads on when idle."""
+
+_AMPERSAND, _PERCENT, _PLUS = b"&%+"
+"""As numbers: a byte is found in a tenth of the time that bytes are."""
 
 _HIDING_ACTIONS = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND_SWAP))
 
@@ -96,9 +100,9 @@ class Keys:
             not exchange.query
             and body.startswith(b"value=")
             and exchange.headers.get(b"content-type") == FORM_TYPE
-            and b"&" not in body
-            and b"%" not in body
-            and b"+" not in body
+            and _AMPERSAND not in body
+            and _PERCENT not in body
+            and _PLUS not in body
         ):
             value = body[6:]
             if not value.isascii() and not self._keeps_raw_bytes:
@@ -143,7 +147,9 @@ class Keys:
     def _request(self, exchange: Exchange, key: bytes) -> Request:
         form, fault = read_form(exchange)
         server = self._server
-        return Request(key, form, fault, server.clock.wall_ns(), server.store.revision)
+        return Request(
+            key, form, fault, server.clock.wall_ns(), server.store.revision, exchange.method
+        )
 
     # Writes.
 
@@ -281,6 +287,8 @@ class Keys:
             index = self._server.store.revision if policy.unavailable_has_index else 0
             outcome = RaftInternal(policy.unavailable_cause, index)
         assert isinstance(outcome, RequestError), "a v2 command gives an Event or a RequestError"
+        if type(outcome) is NotAFile and outcome.cause == "/" and not self._policy.root_is_named:
+            outcome = NotAFile(index=outcome.index)
         self._refuse(exchange, outcome)
 
     def _refuse(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kvorum.api.jsonbody import describe_fault
-from kvorum.api.reply import JSON, TEXT, Replies
+from kvorum.api.reply import JSON, NO_SNIFFING, TEXT, Replies
 from kvorum.membership import Member, MembershipFault
 from kvorum.protocol.exchange import Exchange
 from kvorum.server.reconfiguration import Answer, Reconfiguration
@@ -131,7 +131,8 @@ class Members:
     def _read_id(self, exchange: Exchange, name: str) -> int | None:
         """The member the path names; None when the request has been answered instead."""
         if not name:
-            self._replies.send(exchange, 405, TEXT + self._cluster_line(), b"Method Not Allowed\n")
+            lines = TEXT + NO_SNIFFING + self._cluster_line()
+            self._replies.send(exchange, 405, lines, b"Method Not Allowed\n")
             return None
         try:
             member_id = int(name, 16)
@@ -145,7 +146,9 @@ class Members:
     def _read_urls(self, exchange: Exchange) -> tuple[str, ...] | None:
         """The peer URLs of the body; None when the request has been answered instead."""
         kind = exchange.headers.get(b"content-type", b"").decode("latin-1")
-        if kind.partition(";")[0].strip().lower() != "application/json":
+        if ";" in kind:  # only then its case does not count
+            kind = kind.partition(";")[0].lower().strip()
+        if kind != "application/json":
             self._refuse(exchange, 415, f"Bad Content-Type {kind}, accept application/json")
             return None
         try:

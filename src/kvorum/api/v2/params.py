@@ -79,6 +79,7 @@ class Request(Struct, gc=False):
     fault: str
     now_ns: int
     index: int
+    method: str = "GET"
 
 
 Parsed: TypeAlias = Write | RequestError
@@ -226,7 +227,7 @@ class StrictParams:
 
     def get(self, request: Request) -> Read | RequestError:
         """What a GET asks for; a linearizable one never waits."""
-        fields = self._read(request, is_get=True)
+        fields = self._read(request, is_get=request.method == "GET")
         if isinstance(fields, RequestError):
             return fields
         return Read(

@@ -368,7 +368,6 @@ def test_prev_index_0_deletes(legacy: Any, modern: Any) -> None:
         ("/v2/keys/d?dir=true", 403, 108, "/d"),
         ("/v2/keys/d?prevValue=1&recursive=true", 403, 102, "/d"),
         ("/v2/keys/?recursive=true", 400, 107, "/"),
-        ("/v2/keys/?prevValue=1", 403, 102, "/"),
         ("/v2/keys/nope/x", 404, 100, "/nope"),
         ("/v2/keys/d/x/y", 400, 104, "/d/x"),
     ],
@@ -376,6 +375,11 @@ def test_prev_index_0_deletes(legacy: Any, modern: Any) -> None:
 def test_refused_deletes(either: Any, target: str, status: int, code: int, cause: str) -> None:
     either.put("/v2/keys/d/x", "value=1")
     assert error(either.delete(target))[:3] == (status, code, cause)
+
+
+def test_the_root_has_no_name_in_the_modern_era(legacy: Any, modern: Any) -> None:
+    assert error(legacy.delete("/v2/keys/?prevValue=1"))[:3] == (403, 102, "/")
+    assert "cause" not in body(modern.delete("/v2/keys/?prevValue=1"))
 
 
 # Time to live.

@@ -79,7 +79,7 @@ def test_one_member_cannot_be_read(modern: Any, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [b"application/json", b"application/json; charset=utf-8", b"Application/JSON"]
+    "kind", [b"application/json", b"application/json; charset=utf-8", b"Application/JSON ;"]
 )
 def test_a_member_is_added(modern: Any, desk: Desk, kind: bytes) -> None:
     answer = modern.send("POST", "/v2/members", URLS, {b"content-type": kind})
