@@ -111,6 +111,7 @@ class Host:
         process: what runs on it now.
         is_retired: its member was removed; nothing is to be started here until it is admitted.
         is_waiting: it has asked for a seat and has none yet.
+        seek: looks for the seat once more.
         epoch: processes so far.
         member_id: who ran here last.
     """
@@ -130,13 +131,19 @@ class Host:
         self.process: Process | None = None
         self.is_retired = False
         self.is_waiting = False
+        self.seek: Callback = partial(cluster.admit, self)
         self.epoch = 0
         self.member_id: MemberId = 0
 
     @property
     def url(self) -> str:
-        """Where its member listens to others."""
+        """Where its member listens to others, as it says itself."""
         return self.config.advertised_peer_urls[0]
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """All addresses at which its member listens to others."""
+        return self.url, f"http://10.0.1.{self.number}:7001"
 
 
 class Process:
@@ -264,8 +271,10 @@ class SimCluster:
         self.count("refused start")
         if is_faulty:
             host.is_waiting = not self._has_seat(host)
-            again = self._ask_again if host.is_waiting else self.restart
-            self.loop.call_later(START_AGAIN_SECONDS, partial(again, host))
+            if host.is_waiting:
+                self.seek_later(host, START_AGAIN_SECONDS)
+            else:
+                self.loop.call_later(START_AGAIN_SECONDS, partial(self.restart, host))
         elif disk.is_rotten:
             self.wipe(host)
         else:
@@ -286,7 +295,7 @@ class SimCluster:
 
     def _run(self, process: Process, opened: Opened) -> None:
         host = process.host
-        transport = self.network.transport(process, host.url)
+        transport = self.network.transport(process, host.urls)
         turn_seconds = self.settings.turn_seconds
 
         def schedule(callback: Callback) -> None:
@@ -409,12 +418,12 @@ class SimCluster:
             return
         host.is_retired = False
         host.is_waiting = True
+        host.seek = partial(self.admit, host)
         self._founders = [one for one in self._founders if one is not host]
-        ask_again = partial(self._ask_again, host)
         process = self.chance.choice(self.processes) if self.processes else None
         leader = next((one for one in self.processes if one.server.is_leader), process)
         if leader is None or leader.is_paused:
-            self.loop.call_later(ASK_AGAIN_SECONDS, ask_again)
+            self.seek_later(host, ASK_AGAIN_SECONDS)
             return
         request = SeatRequest(host.name, host.url, host.config.advertised_client_urls[0])
         answered: list[None] = []
@@ -427,21 +436,21 @@ class SimCluster:
         def give_up() -> None:
             if not answered:
                 answered.append(None)
-                ask_again()
+                self.seek_later(host, 0.0)
 
         # One that crashes while it waits asks anew: then two requests for one seat may cross.
         self.loop.call_later(self.chance.choice((0.5, 3.0, 10.0)), give_up)
         leader.seats.request(request, answer)
 
-    def _ask_again(self, host: Host) -> None:
-        if host.is_waiting:
-            self.admit(host)
+    def seek_later(self, host: Host, seconds: float) -> None:
+        """Has the host look for its seat once more, if it still waits for one then."""
+        self.loop.call_later(seconds, lambda: host.seek() if host.is_waiting else None)
 
     def _seated(self, host: Host, seat: object) -> None:
         if not host.is_waiting or host.process is not None:
             return
         if not isinstance(seat, Seat):
-            self.loop.call_later(ASK_AGAIN_SECONDS, partial(self._ask_again, host))
+            self.seek_later(host, ASK_AGAIN_SECONDS)
             return
         self.count("seat")
         self.sit_down(host, seat)

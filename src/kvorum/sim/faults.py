@@ -16,10 +16,12 @@ from functools import partial
 
 from msgspec import Struct
 
+from kvorum.config import Era
 from kvorum.sim.chance import Chance
 from kvorum.sim.cluster import Host, Process, SimCluster
 from kvorum.sim.loop import Callback
 from kvorum.sim.network import LinkRates, Pair
+from kvorum.sim.operators import Operator
 
 MEMBERS_MAX = 5
 """No more are added."""
@@ -61,6 +63,7 @@ _EVERY = {
     "clock jump": 15.0,
     "membership": 12.0,
     "handover": 12.0,
+    "move": 15.0,
 }
 """Mean seconds between two faults of a kind, in a run that has it."""
 
@@ -113,6 +116,7 @@ class Faults:
         self._rates = rates
         self._is_over = False
         self._mends: list[Callback] = []
+        self._operator = Operator(cluster)
         self._actions: dict[str, Callable[[], bool]] = {
             "kill": partial(self._crash, is_power_cut=False),
             "power cut": partial(self._crash, is_power_cut=True),
@@ -130,6 +134,7 @@ class Faults:
             "clock jump": self._jump,
             "membership": self._change_membership,
             "handover": self._hand_over,
+            "move": self._move,
         }
 
     def start(self) -> None:
@@ -342,7 +347,10 @@ class Faults:
         leader = cluster.leader()
         if leader is None or len(leader.server.cluster.conf_state.voters) < LOSSY_MEMBERS_MIN:
             return None
-        return self._draw_process()
+        process = self._draw_process()
+        # One that has not told its name could be given the same seat again, without its votes.
+        is_known = process is not None and leader.server.cluster.find_by_name(process.name)
+        return process if is_known else None
 
     def _rot(self) -> bool:
         process = self._draw_loss()
@@ -376,16 +384,36 @@ class Faults:
         if count > LOSSY_MEMBERS_MIN and (count >= MEMBERS_MAX or self._chance.happens(0.5)):
             member_id = self._chance.choice(sorted(members))
             for _ in range(2 if self._chance.happens(0.3) else 1):  # two operators, one thought
-                cluster.remove(leader, member_id)
+                if self._is_modern and self._chance.happens(0.5):
+                    self._operator.remove(member_id)
+                else:
+                    cluster.remove(leader, member_id)
         else:
-            idle = [host for host in cluster.hosts if host.is_retired]
-            host = self._chance.choice(idle) if idle else cluster.add_host()
-            if self._chance.happens(0.5):
-                cluster.admit(host)
-            else:
-                cluster.add_learner(leader, host)
-                self._later(3.0, self._promote)
+            self._add_member(leader)
         return True
+
+    def _add_member(self, leader: Process) -> None:
+        cluster = self._cluster
+        idle = [host for host in cluster.hosts if host.is_retired]
+        host = self._chance.choice(idle) if idle else cluster.add_host()
+        way = self._chance.choice(("seat", "learner", "operator"))
+        if way == "operator" and self._is_modern:
+            self._operator.add(host)
+        elif way == "learner":
+            cluster.add_learner(leader, host)
+            self._later(3.0, self._promote)
+        else:
+            cluster.admit(host)
+
+    @property
+    def _is_modern(self) -> bool:
+        return self._cluster.settings.config.era is Era.MODERN
+
+    def _move(self) -> bool:
+        process = self._draw_process()
+        if process is not None and self._is_modern:
+            self._operator.move(process.host)
+        return process is not None and self._is_modern
 
     def _promote(self) -> None:
         leader = self._cluster.leader()

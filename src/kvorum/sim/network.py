@@ -14,7 +14,7 @@ older one.
 The caller: `transport` for each process that starts, then its `start`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -120,10 +120,11 @@ class Network:
         self.frame_count = 0
         self._by_url: dict[str, SimTransport] = {}
 
-    def transport(self, endpoint: Endpoint, url: str) -> "SimTransport":
-        """The transport of a process that is about to start, and listens at `url`."""
-        transport = SimTransport(self, endpoint, url)
-        self._by_url[url] = transport
+    def transport(self, endpoint: Endpoint, urls: Sequence[str]) -> "SimTransport":
+        """The transport of a process that is about to start, and listens at these URLs."""
+        transport = SimTransport(self, endpoint, urls[0])
+        for url in urls:
+            self._by_url[url] = transport
         return transport
 
     def find(self, url: str) -> "SimTransport | None":
