@@ -69,12 +69,14 @@ class Request(NamedTuple):
     Attributes:
         method: in upper case.
         target: path and query, percent-encoded.
-        body: a form; empty for none.
+        body: empty for none.
+        content_type: what the body is.
     """
 
     method: str
     target: str
     body: bytes = b""
+    content_type: str = "application/x-www-form-urlencoded"
 
 
 class Response(NamedTuple):
@@ -220,7 +222,7 @@ class Connection:
         if self._settings.user:
             lines.append(f"Authorization: Basic {_basic(self._settings.user)}")
         if request.body or request.method in {"PUT", "POST"}:
-            lines.append("Content-Type: application/x-www-form-urlencoded")
+            lines.append(f"Content-Type: {request.content_type}")
             lines.append(f"Content-Length: {len(request.body)}")
         return "\r\n".join([*lines, "", ""]).encode() + request.body
 

@@ -98,6 +98,7 @@ class Client:
 
     Attributes:
         machines: base URLs in the order in which they are tried.
+        settings: limits, certificates, user.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Client:
         """
         self._endpoints = tuple(endpoints)
         self.machines = [base_url(endpoint) for endpoint in endpoints]
-        self._settings = settings
+        self.settings = settings
         self._trace = trace
         self._clock = clock or SystemClock()
         self._connection: Connection | None = None
@@ -298,12 +299,21 @@ class Client:
         """What the server answers to `/version`: plain text in the 0.4 era, JSON later."""
         return self._text("/version")
 
+    def request(self, request: Request, *, is_repeatable: bool) -> Response:
+        """Sends anything else, by the rules of this client; returns whatever is answered.
+
+        Args:
+            request: what to send.
+            is_repeatable: it may happen twice.
+        """
+        return self._send(request, is_repeatable=is_repeatable)
+
     def _text(self, path: str) -> str:
         return checked(self._send(Request("GET", path), is_repeatable=True), path).body.decode()
 
     def _text_from(self, machine: str, path: str) -> str:
         # Every machine knows this by itself: one that is slow to say it is no use for the rest.
-        deadline = self._clock.monotonic() + self._settings.connect_seconds
+        deadline = self._clock.monotonic() + self.settings.connect_seconds
         answer = self._follow(machine, Request("GET", path), deadline)
         if answer.status != OK:
             raise RemoteProtocolError(not_v2(f"{machine}{path}", answer))
@@ -322,7 +332,7 @@ class Client:
 
     def _send(self, request: Request, *, is_repeatable: bool, is_wait: bool = False) -> Response:
         """Tries each machine in turn, twice; a failure is the answer if none does better."""
-        deadline = None if is_wait else self._clock.monotonic() + self._settings.total_seconds
+        deadline = None if is_wait else self._clock.monotonic() + self.settings.total_seconds
         reasons = []
         failure: Response | None = None
         for round_number in range(ROUNDS):
@@ -370,7 +380,7 @@ class Client:
             # A kept connection may have been closed by the other side just now; what must not be
             # sent twice needs one of its own.
             self.close()
-            self._connection = Connection(machine, self._settings)
+            self._connection = Connection(machine, self.settings)
         seconds = None
         if deadline is not None:
             seconds = max(deadline - self._clock.monotonic(), 0.001)

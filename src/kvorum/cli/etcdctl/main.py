@@ -2,9 +2,9 @@
 
 Rules:
     Without endpoints it looks at 127.0.0.1:2379, and at 127.0.0.1:4001 if nobody listens there.
-    Exit 0: done, and a wrong option as well (0.4.6 has it so); 1: not a file, or a setting that
-    cannot be used; 2: no cluster found; 4: refused by the cluster, or an argument is missing;
-    130: Ctrl-C.
+    Exit 0: done; 1: not a file, or a setting that cannot be used; 2: no cluster found; 4: refused
+    by the cluster; 130: Ctrl-C. What a wrong command line gives is a matter of the dialect.
+    A command of two words (`member list`) is one row of the table, named by both.
 Source: reference contract, v2-api section 13.
 """
 
@@ -12,7 +12,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from kvorum.cli.etcdctl import v2
+from kvorum.cli.etcdctl import cluster, v2
+from kvorum.cli.etcdctl.command import EXIT_OK, Call, Command, MissingArgument
+from kvorum.cli.etcdctl.completion import COMPLETION, render
+from kvorum.cli.etcdctl.dialect import Dialect, choose_dialect
 from kvorum.cli.etcdctl.options import (
     Option,
     UsageError,
@@ -21,13 +24,12 @@ from kvorum.cli.etcdctl.options import (
     parse,
     read_environment,
 )
-from kvorum.cli.etcdctl.printer import FORMATS, Printer
+from kvorum.cli.etcdctl.printer import FORMATS
 from kvorum.client.connection import DEFAULT_SETTINGS, Request, Settings
+from kvorum.client.members import MembersRefused
 from kvorum.client.v2 import AllUnreachable, Client, SyncFailed, find_listening
 from kvorum.errors import ConfigError, KvorumError
-from kvorum.version import LEGACY
 
-EXIT_OK = 0
 EXIT_BAD_SETTING = 1
 EXIT_UNREACHABLE = 2
 EXIT_REFUSED = 4
@@ -38,8 +40,11 @@ EXIT_BROKEN_PIPE = 141
 DEFAULT_ENDPOINTS = ("127.0.0.1:2379", "127.0.0.1:4001")
 """Where a server of either era serves clients when it is told nothing."""
 
-SHARED_VERBS = frozenset({"get", "watch"})
+SHARED_VERBS = frozenset({"get", "watch", "member", "user", "role", "auth"})
 """Verbs that mean something else in the v3 grammar."""
+
+COMMANDS = (*v2.COMMANDS, *cluster.COMMANDS, COMPLETION)
+"""Every command, in the order of the help."""
 
 GLOBAL_OPTIONS = (
     Option(
@@ -92,6 +97,8 @@ EXAMPLES:
    etcdctl watch --forever /message          follow its changes
    echo Hello | etcdctl set /message         the value from standard input
    etcdctl -C 10.0.0.1:4001,10.0.0.2:4001 get /message
+   etcdctl cluster-health                    is everybody well?
+   eval "$(etcdctl completion bash)"         let the Tab key write the rest
 
 COMMANDS:
 {commands}
@@ -138,72 +145,92 @@ def main(words: Sequence[str] | None = None) -> int:
 def _dispatch(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Finds the command, or the help that is meant."""
     values = Values()
+    dialect = choose_dialect(environment)
     try:
         name, *rest = parse(words, GLOBAL_OPTIONS, values, is_leading=True) or ["help"]
     except UsageError as error:
-        return _explain(error, _overview())
+        return _explain(error, _overview(COMMANDS), dialect)
     if values.has("version"):
-        print(f"etcdctl version {LEGACY}")
+        print(dialect.version)
         return EXIT_OK
     if name in {"help", "h"}:
-        name, rest = (rest or [""])[0], ["--help"]
-    commands = {command.name: command for command in v2.COMMANDS}
+        name, rest = (rest or [""])[0], [*rest[1:], "--help"]
     if not name:
-        print(_overview(), end="")
+        print(_overview(COMMANDS), end="")
         return EXIT_OK
+    group = [command for command in COMMANDS if command.name.startswith(f"{name} ")]
+    if group:
+        if not rest or rest[0].startswith("-"):
+            print(_overview(group), end="")
+            return EXIT_OK
+        name = f"{name} {rest.pop(0)}"
+    commands = {command.name: command for command in group or COMMANDS}
     if name not in commands:
-        return _unknown(name, list(commands))
+        return _unknown(name, list(commands), dialect)
     return _run(commands[name], rest, values, environment)
 
 
 def _run(
-    command: v2.Command, words: Sequence[str], values: Values, environment: Mapping[str, str]
+    command: Command, words: Sequence[str], values: Values, environment: Mapping[str, str]
 ) -> int:
     """Runs one command; every failure becomes a line on standard error and an exit code."""
     table = (*GLOBAL_OPTIONS, *command.options)
+    dialect = choose_dialect(environment)
     try:
         arguments = parse(words, table, values, is_leading=command.is_wrapper)
         if values.has("help"):
             print(_command_help(command), end="")
             return EXIT_OK
+        if command is COMPLETION:
+            print(render(arguments, COMMANDS, GLOBAL_OPTIONS), end="")
+            return EXIT_OK
         read_environment(GLOBAL_OPTIONS, values, environment)
         _check_grammar(command, environment)
         with _make_client(values) as client:
-            _find_cluster(client, values)
-            printer = Printer(values.text("output") or "simple")
-            return command.run(v2.Call(client, arguments, values, printer))
-    except UsageError as error:
-        return _explain(error, _command_help(command))
+            if command.asks == "machines":
+                _find_cluster(client, values)
+            printer = dialect.printer(values.text("output") or "simple")
+            return command.run(Call(client, arguments, values, printer))
     except KvorumError as error:
-        code, hints = _judge(error, command)
-        print(f"Error:  {error}", *hints, sep="\n", file=sys.stderr)
-        return code
+        return _report(error, command, dialect)
 
 
-def _judge(error: KvorumError, command: v2.Command) -> tuple[int, Sequence[str]]:
-    """The exit code of a failure, and what helps against it."""
-    code = EXIT_REFUSED
-    hints: Sequence[str] = ()
+def _report(error: KvorumError, command: Command, dialect: Dialect) -> int:
+    """Says what failed; returns the exit code."""
     match error:
-        case v2.MissingArgument():
-            hints = (
-                f"Write: etcdctl {command.name} {command.usage}",
-                f"More: etcdctl help {command.name}",
-            )
-        case SyncFailed():
-            code = EXIT_UNREACHABLE
-            hints = (*error.reasons, "Is etcd running? --endpoints HOST:PORT asks elsewhere.")
-        case AllUnreachable():
-            hints = tuple(dict.fromkeys(error.reasons))
-        case ConfigError():
-            code = EXIT_BAD_SETTING
+        case UsageError():
+            return _explain(error, _command_help(command), dialect)
+        case MissingArgument():
+            print(f"Error:  {dialect.word(str(error))}", file=sys.stderr)
+            if dialect.says_more:
+                print(f"Write: etcdctl {command.name} {command.usage}", file=sys.stderr)
+                print(f"More: etcdctl help {command.name}", file=sys.stderr)
+            return dialect.exit_missing
+        case cluster.Refused() | MembersRefused():
+            print(error, file=sys.stderr)
+            return EXIT_BAD_SETTING
         case _:
-            pass
-    return code, hints
+            code, hints = _judge(error)
+            print(f"Error:  {error}", *hints, sep="\n", file=sys.stderr)
+            return code
 
 
-def _check_grammar(command: v2.Command, environment: Mapping[str, str]) -> None:
-    if environment.get("ETCDCTL_API") == "3" and command.name in SHARED_VERBS:
+def _judge(error: KvorumError) -> tuple[int, Sequence[str]]:
+    """The exit code of a failure, and what helps against it."""
+    match error:
+        case SyncFailed():
+            hint = "Is etcd running? --endpoints HOST:PORT asks elsewhere."
+            return EXIT_UNREACHABLE, (*error.reasons, hint)
+        case AllUnreachable():
+            return EXIT_REFUSED, tuple(dict.fromkeys(error.reasons))
+        case ConfigError():
+            return EXIT_BAD_SETTING, ()
+        case _:
+            return EXIT_REFUSED, ()
+
+
+def _check_grammar(command: Command, environment: Mapping[str, str]) -> None:
+    if environment.get("ETCDCTL_API") == "3" and command.name.split()[0] in SHARED_VERBS:
         raise ConfigError(
             [
                 f"ETCDCTL_API=3 asks for the {command.name} of the v3 grammar, which this etcdctl"
@@ -253,12 +280,12 @@ def _trace(machine: str, request: Request) -> None:
     print(f"Curl-Example: {' '.join(map(quote, words))}", file=sys.stderr)
 
 
-def _overview() -> str:
-    commands = "\n".join(f"   {one.name:28} {one.summary}" for one in v2.COMMANDS)
-    return OVERVIEW.format(commands=commands, options=describe(GLOBAL_OPTIONS))
+def _overview(commands: Sequence[Command]) -> str:
+    lines = "\n".join(f"   {one.name:28} {one.summary}" for one in commands)
+    return OVERVIEW.format(commands=lines, options=describe(GLOBAL_OPTIONS))
 
 
-def _command_help(command: v2.Command) -> str:
+def _command_help(command: Command) -> str:
     options = f"OPTIONS:\n{describe(command.options)}\n" if command.options else ""
     return COMMAND_HELP.format(
         name=command.name,
@@ -269,19 +296,24 @@ def _command_help(command: v2.Command) -> str:
     )
 
 
-def _explain(error: UsageError, help_text: str) -> int:
+def _explain(error: UsageError, help_text: str, dialect: Dialect) -> int:
     print(f"Incorrect Usage.\n\n{error}\n\n{help_text}", end="")
-    return EXIT_OK
+    if not dialect.says_more:
+        print(error, file=sys.stderr)
+    return dialect.exit_usage
 
 
-def _unknown(name: str, known: Sequence[str]) -> int:
+def _unknown(name: str, known: Sequence[str], dialect: Dialect) -> int:
     from difflib import get_close_matches  # noqa: PLC0415 -- only for who mistypes
 
+    if not dialect.says_more:
+        print(f"No help topic for '{name.rsplit(maxsplit=1)[-1]}'", file=sys.stderr)
+        return dialect.exit_unknown
     print(f"No help topic for '{name}'")
     if near := get_close_matches(name, known, n=2):
         print(f"Did you mean {' or '.join(near)}?")
     print("All commands: etcdctl --help")
-    return EXIT_OK
+    return dialect.exit_unknown
 
 
 if __name__ == "__main__":

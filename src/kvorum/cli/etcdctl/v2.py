@@ -1,7 +1,7 @@
 """The v2 grammar of etcdctl: `set`, `get`, `mk`, `ls`, `rm`, `watch` and the rest.
 
-What for: one function per command, of what the command line says (`Call`) and nothing else, and one
-table from which dispatch and help are made.
+What for: one function per command, of what the command line says (`Call`) and nothing else, and the
+rows of these commands in the table from which dispatch and help are made.
 
 Rules:
     Words, exit codes and output are those of etcdctl 0.4.6; options that came later
@@ -12,90 +12,17 @@ Source: reference contract, v2-api section 13.
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from kvorum.cli.etcdctl.options import Option, UsageError, Values, parse
-from kvorum.cli.etcdctl.printer import Printer
+from kvorum.cli.etcdctl.command import EXIT_FAILED, EXIT_OK, Call, Command, MissingArgument
+from kvorum.cli.etcdctl.options import Option, UsageError, parse
 from kvorum.client.answers import Event
-from kvorum.client.v2 import Client, Condition
-from kvorum.errors import KvorumError
+from kvorum.client.v2 import Condition
 
 if TYPE_CHECKING:
     import subprocess
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-
-
-class MissingArgument(KvorumError):
-    """A word that the command cannot do without; the text is 0.4.6's."""
-
-
-class Call(NamedTuple):
-    """What a command works with.
-
-    Attributes:
-        client: the cluster.
-        arguments: the words that are no options.
-        values: the options.
-        printer: where the answer goes.
-    """
-
-    client: Client
-    arguments: Sequence[str]
-    values: Values
-    printer: Printer
-
-    def key(self) -> str:
-        """The first argument.
-
-        Raises:
-            MissingArgument: there is none.
-        """
-        if not self.arguments:
-            raise MissingArgument("Key required")
-        return self.arguments[0]
-
-    def value(self) -> str | bytes:
-        """The second argument, or all of standard input.
-
-        Raises:
-            MissingArgument: neither holds anything.
-        """
-        if len(self.arguments) > 1:
-            return self.arguments[1]
-        value = sys.stdin.buffer.read()
-        if not value:
-            raise MissingArgument("Value required")
-        return value
-
-    def ttl(self) -> int:
-        """Seconds to live; 0 for ever."""
-        return self.values.integer("ttl") or 0
-
-
-class Command(NamedTuple):
-    """One row of the table of commands.
-
-    Attributes:
-        name: the verb.
-        usage: its arguments, as the help shows them.
-        summary: what it does, in a line.
-        example: one command line that works.
-        options: its own options.
-        run: does it; returns the exit code.
-        is_wrapper: what follows the first argument belongs to another command.
-    """
-
-    name: str
-    usage: str
-    summary: str
-    example: str
-    options: tuple[Option, ...]
-    run: Callable[[Call], int]
-    is_wrapper: bool = False
 
 
 def _set(call: Call) -> int:
@@ -179,19 +106,20 @@ def _remove(call: Call) -> int:
         recursive=call.values.has("recursive"),
         condition=condition,
     )
-    call.printer.file(event)
+    call.printer.removed(event)
     return EXIT_OK
 
 
 def _remove_directory(call: Call) -> int:
-    call.printer.done(call.client.delete(call.key(), is_directory=True))
+    call.printer.removed_directory(call.client.delete(call.key(), is_directory=True))
     return EXIT_OK
 
 
 def _watch(call: Call) -> int:
+    is_recursive = call.values.has("recursive")
     for event in _events(call, call.key()):
-        call.printer.file(event)
-        if not call.values.has("forever"):
+        is_shown = call.printer.change(event, is_recursive=is_recursive)
+        if is_shown and not call.values.has("forever"):
             break
     return EXIT_OK
 
@@ -402,4 +330,4 @@ COMMANDS = (
         is_wrapper=True,
     ),
 )
-"""Every command, in the order of the help."""
+"""The commands on keys, in the order of the help."""

@@ -9,6 +9,8 @@ import pytest
 from tests.unit.cli.etcdctl.conftest import Run, Script
 
 from kvorum.cli.etcdctl import v2
+from kvorum.cli.etcdctl.command import Command
+from kvorum.cli.etcdctl.main import COMMANDS
 from kvorum.client.connection import Settings
 
 MAIN = [sys.executable, "-m", "kvorum.cli.etcdctl.main"]
@@ -32,25 +34,27 @@ def test_the_overview_teaches_by_examples(run: Run, words: list[str]) -> None:
     assert (result.code, result.err) == (0, "")
     assert "etcdctl set /message Hello" in result.out
     assert "--endpoints, --endpoint, --peers, -C HOST:PORT,..." in result.out
-    for command in v2.COMMANDS:
+    for command in COMMANDS:
         assert command.summary in result.out
 
 
-@pytest.mark.parametrize("command", v2.COMMANDS, ids=lambda one: one.name)
-def test_each_command_explains_itself_with_an_example(run: Run, command: v2.Command) -> None:
-    result = run("help", command.name)
-    assert result == run(command.name, "--help")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one.name)
+def test_each_command_explains_itself_with_an_example(run: Run, command: Command) -> None:
+    result = run("help", *command.name.split())
+    assert result == run(*command.name.split(), "--help")
     assert f"EXAMPLE:\n   {command.example}\n" in result.out
     assert all(option.label in result.out for option in command.options)
 
 
-def test_every_example_of_the_help_is_a_line_that_parses(script: Script, run: Run) -> None:
-    for command in v2.COMMANDS:
-        script.shows("set", key="/message", value="v", modifiedIndex=7)
-        words = command.example.replace("$ETCD_WATCH_KEY", "").replace("'", "").split()
-        result = run(*words[1:])
-        assert "Incorrect Usage" not in result.out
-        assert "Error" not in result.err
+@pytest.mark.parametrize("command", v2.COMMANDS, ids=lambda one: one.name)
+def test_every_example_of_the_help_is_a_line_that_works(
+    script: Script, run: Run, command: Command
+) -> None:
+    script.shows("set", key="/message", value="v", modifiedIndex=7)
+    words = command.example.replace("$ETCD_WATCH_KEY", "").replace("'", "").split()
+    result = run(*words[1:])
+    assert "Incorrect Usage" not in result.out
+    assert "Error" not in result.err
 
 
 def test_an_unknown_option_shows_the_help_of_its_command(script: Script, run: Run) -> None:
@@ -193,7 +197,7 @@ def test_an_endpoint_that_is_no_address_is_exit_1(run: Run) -> None:
     assert "write HOST:PORT" in result.err
 
 
-@pytest.mark.parametrize("verb", ["get", "watch"])
+@pytest.mark.parametrize("verb", ["get", "watch", "user"])
 def test_the_v3_grammar_is_not_mistaken_for_v2(
     script: Script, run: Run, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
@@ -237,3 +241,12 @@ def test_nothing_slow_is_loaded_at_start() -> None:
     ).stdout.split()
     slow = {"argparse", "asyncio", "http.client", "msgspec", "ssl", "subprocess", "uvloop", "lmdb"}
     assert not slow & set(loaded)
+
+
+def test_a_group_shows_its_commands(run: Run) -> None:
+    for words in (["member"], ["member", "--help"], ["help", "member"]):
+        result = run(*words)
+        assert (result.code, result.err) == (0, "")
+        assert "member update" in result.out
+        assert "exec-watch" not in result.out
+    assert "Did you mean member list" in run("member", "lst").out

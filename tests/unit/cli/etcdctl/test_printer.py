@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvorum.cli.etcdctl.printer import Printer
+from kvorum.cli.etcdctl.printer import ModernPrinter, Printer
 from kvorum.client.answers import Event, decode_event
 from kvorum.client.connection import Response
 
@@ -81,3 +81,28 @@ def test_a_listed_file_shows_itself_and_an_empty_directory_nothing(capsys: Captu
     printer.listing(event(FILE), with_slashes=True)
     printer.listing(event(DIRECTORY), with_slashes=True)
     assert capsys.readouterr().out == "/foo/bar\n"
+
+
+def test_later_ones_show_what_is_gone_and_do_not_count_directories(capsys: Capture) -> None:
+    printer = ModernPrinter("simple")
+    gone = '{"action":"delete","node":{"key":"/a"},"prevNode":{"key":"/a","value":"old"}}'
+    printer.removed(event(gone))
+    printer.removed_directory(event(gone))
+    assert capsys.readouterr().out == "PrevNode.Value: old\n" * 2
+    assert not printer.change(event(DIRECTORY), is_recursive=True)
+    assert printer.change(event(FILE), is_recursive=True)
+    assert capsys.readouterr().out == "[set] /foo/bar\nv\n"
+
+
+def test_later_json_has_every_field_in_another_order_and_html_escaped(capsys: Capture) -> None:
+    body = '{"action":"get","node":{"key":"/a","value":"<&>","modifiedIndex":2,"createdIndex":1}}'
+    ModernPrinter("json").value(event(body))
+    assert capsys.readouterr().out == (
+        '{"action":"get","node":{"key":"/a","value":"\\u003c\\u0026\\u003e","nodes":null,'
+        '"createdIndex":1,"modifiedIndex":2},"prevNode":null}\n'
+    )
+
+
+def test_later_extended_has_one_index(capsys: Capture) -> None:
+    ModernPrinter("extended").value(event(FILE))
+    assert capsys.readouterr().out.endswith("PrevNode.Value: old\nTTL: 20\nIndex: 18\n\nv\n")

@@ -48,7 +48,7 @@ def test_each_command_is_one_request(
     script.shows(key="/a", value="v", modifiedIndex=9, createdIndex=9)
     assert run(*line.split()).code == 0
     (sent,) = script.requests
-    assert sent == (method, f"/v2/keys{target}", body.encode())
+    assert sent[:3] == (method, f"/v2/keys{target}", body.encode())
 
 
 @pytest.mark.parametrize(
