@@ -15,7 +15,7 @@ The caller: a handler gets the exchange once, answers it now or later, and never
 Source: RFC 9110, sections 6.4 and 8.6; RFC 9112, sections 7.1 and 9.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kvorum.errors import LocalProtocolError
@@ -44,13 +44,16 @@ class Settings:
     Attributes:
         body_bytes_max: the largest request body.
         date_line: a whole `Date` header line; the shell renews it every second.
+        known_fields: what the parser made of blocks of header fields: the headers, and how long
+            a body they announce.
     """
 
-    __slots__ = ("body_bytes_max", "date_line")
+    __slots__ = ("body_bytes_max", "date_line", "known_fields")
 
     def __init__(self, body_bytes_max: int) -> None:
         self.body_bytes_max = body_bytes_max
         self.date_line = b""
+        self.known_fields: dict[bytes, tuple[Mapping[bytes, bytes], int]] = {}
 
 
 class Carrier(Protocol):
@@ -90,7 +93,8 @@ class Exchange:
         target: the request target as sent.
         path: its path, percent-encoded as it was.
         query: what follows the first `?`; empty for none.
-        headers: lower-case names; values of a name given twice are joined by `, `.
+        headers: lower-case names; values of a name given twice are joined by `, `. Requests with
+            the same header fields share one mapping.
         body: the whole body, without transfer encoding.
         keep_alive: whether the connection goes on after the answer; a handler may clear it.
         http_1_0: the client speaks HTTP/1.0.
@@ -116,7 +120,7 @@ class Exchange:
     )
 
     def __init__(
-        self, carrier: Carrier, method: str, target: bytes, headers: dict[bytes, bytes]
+        self, carrier: Carrier, method: str, target: bytes, headers: Mapping[bytes, bytes]
     ) -> None:
         self._carrier = carrier
         self._held: bytearray | None = None

@@ -12,6 +12,8 @@ Rules:
     head bytes <= HEAD_BYTES_MAX; body bytes <= settings.body_bytes_max; and what is neither (chunk
     framing, trailers) is bounded by both.
     A request that offers an upgrade halts parsing until its handler has returned.
+    A client sends the same header fields again and again: what the parser made of a block of them
+    is kept, and a plain request that comes whole behind the same bytes is read without it.
 
 The caller (a shell): `receive_data`; run the handler for each exchange; then `take_rest` when
 `is_halted`. `on_output` is called once when there is something to do: `data_to_send`; then, when
@@ -45,11 +47,25 @@ HELD_BYTES_MAX = 64 * 1024
 FRAMING_FACTOR = 8
 """A body sent as chunks of one byte takes six times its size on the wire."""
 
+_SPECIAL = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
+"""Fields after which a request is not read like others."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _UNSERVED_METHOD = b"PATCH"
 """Whoever asks with a method the parser does not know is answered as one who asks with this."""
 
+KNOWN_FIELDS_MAX = 256
+KNOWN_FIELDS_BYTES_MAX = 1024
+"""Header blocks kept by a listener, and the size of the largest: half a megabyte at most."""
+
+METHODS = {name.encode(): name for name in ("GET", "PUT", "POST", "DELETE")}
+"""Methods whose plain requests are read without the parser."""
+
+_plain_line = re.compile(
+    rb"(GET|PUT|POST|DELETE) (/[0-9A-Za-z/_.~!$&'()*+,;=:@?-]*) HTTP/1\.1"
+).fullmatch
+_plain_fields = re.compile(rb"[^\r\n]+(?:\r\n[^\r\n]+)*").fullmatch
 _malformed_escape = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 _request_line = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[^ \r\n]* HTTP/1\.[01]\r\n").match
 _authority = re.compile(rb"(?i:https?)://[^/?#]*").match
@@ -75,7 +91,9 @@ class Http1Connection:
         "_fed",
         "_headers",
         "_is_paused",
+        "_is_receiving",
         "_is_signalled",
+        "_new_fields",
         "_on_output",
         "_out",
         "_parser",
@@ -103,12 +121,14 @@ class Http1Connection:
         self._is_paused = False
         # Of the request being received: _target is set from its first line on, _exchange from
         # the end of its head on, _fed once a read has ended within it.
+        self._is_receiving = False
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._exchange: Exchange | None = None
         self._body: bytes | bytearray = b""
         self._fed = 0
         self._rest = b""
+        self._new_fields = b""
         self.is_halted = False
         self.is_refused = False
         self.is_ending = False
@@ -246,6 +266,10 @@ class Http1Connection:
 
     # The parser's callbacks; their names are httptools'.
 
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._is_receiving = True
+
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
         self._target += url
@@ -304,9 +328,12 @@ class Http1Connection:
         if self._headers:
             self._headers = {}  # trailers
         self._exchange = None
+        self._is_receiving = False
         self._target = b""
         self._fed = 0
         self._events.append(exchange)
+        if self._new_fields:
+            self._keep_fields(exchange)
 
     # Receiving.
 
@@ -315,6 +342,8 @@ class Http1Connection:
             return
         if self.is_halted:
             self._rest += data
+            return
+        if not self._is_receiving and self._goes_on and self._read_plain(data):
             return
         if not data.isascii() and not self._target:
             data = _escape_target(data)
@@ -326,6 +355,47 @@ class Http1Connection:
             self._refuse_for(error, data)
         if self._target:
             self._count_fed(len(data))
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the last request due an answer left the connection open for more."""
+        return not self._queue or self._queue[-1].keep_alive
+
+    def _read_plain(self, data: bytes) -> bool:
+        """Reads one whole request whose header fields are known; False when it is anything else.
+
+        Between two requests the parser has no state, so it need not see every one of them.
+        """
+        line, _, rest = data.partition(b"\r\n")
+        plain = _plain_line(line)
+        if plain is None:
+            return False
+        fields, end, body = rest.partition(b"\r\n\r\n")
+        known = self.settings.known_fields.get(fields)
+        if known is None:
+            if end and len(fields) <= KNOWN_FIELDS_BYTES_MAX and _plain_fields(fields):
+                self._new_fields = fields
+            return False
+        headers, length = known
+        if len(body) != length:
+            return False
+        method, target = plain.groups()
+        exchange = Exchange(self, METHODS[method], target, headers)
+        exchange.body = body
+        self._queue.append(exchange)
+        self._events.append(exchange)
+        return True
+
+    def _keep_fields(self, exchange: Exchange) -> None:
+        """Remembers the header fields of the request just read, if they make nothing special."""
+        fields, self._new_fields = self._new_fields, b""
+        headers = exchange.headers
+        if exchange.http_1_0 or not exchange.keep_alive or not headers.keys().isdisjoint(_SPECIAL):
+            return
+        known = self.settings.known_fields
+        if len(known) >= KNOWN_FIELDS_MAX:
+            known.clear()
+        known[fields] = headers, len(exchange.body)
 
     def _count_fed(self, data_bytes: int) -> None:
         """Bounds what the parser may have taken without telling anybody."""

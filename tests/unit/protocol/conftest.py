@@ -17,7 +17,7 @@ class Wire:
     """A core that is driven as a shell would, with a handler that only collects."""
 
     def __init__(self) -> None:
-        settings = Settings(BODY_BYTES_MAX)
+        self.settings = settings = Settings(BODY_BYTES_MAX)
         settings.date_line = DATE
         self.signals = 0
         self.core = Http1Connection(settings, "127.0.0.1:5000", self._signal)

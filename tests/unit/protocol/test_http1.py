@@ -1,5 +1,7 @@
 """Requests from bytes, answers in order, and what is refused."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,12 @@ from tests.unit.protocol.conftest import (
 )
 
 from kvorum.protocol.exchange import Exchange
-from kvorum.protocol.http1 import HEAD_BYTES_MAX, HELD_BYTES_MAX
+from kvorum.protocol.http1 import (
+    HEAD_BYTES_MAX,
+    HELD_BYTES_MAX,
+    KNOWN_FIELDS_BYTES_MAX,
+    KNOWN_FIELDS_MAX,
+)
 
 GET = b"GET /v2/keys/a?recursive=true HTTP/1.1\r\nHost: h\r\n\r\n"
 PUT = (
@@ -276,6 +283,66 @@ def test_damaged_request_raises_nothing(at: int, byte: int) -> None:
     data = bytearray(CHUNKED + PUT)
     data[at] = byte
     Wire().statuses(bytes(data), GET)
+
+
+# Header fields that are known.
+
+LONG = PUT.replace(b"/a HTTP", b"/b?x=1&y HTTP").replace(b"value=1", b"value=2")
+LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+BARE = b"GET /a HTTP/1.1\nHost: h\n\nGET /b HTTP/1.1\r\nHost: g\r\n\r\n"
+FOLDED = b"GET /a HTTP/1.1\r\nHost: h\r\nX: 1\r\n\tcontinued\r\n\r\n"
+SHORTER = PUT.replace(b"value=1", b"value=")
+
+
+class Forgetful(dict[bytes, tuple[Mapping[bytes, bytes], int]]):
+    def __setitem__(self, key: bytes, value: object) -> None:
+        """Keeps nothing: every request is read by the parser."""
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*REQUESTS, LONG, LAST, BARE, FOLDED, SHORTER, PUT + GET, GET + GET[:20], GET[:2]]
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+@settings(deadline=None, max_examples=300)
+def test_known_fields_change_nothing(reads: list[bytes]) -> None:
+    knowing, parsing = Wire(), Wire()
+    parsing.settings.known_fields = Forgetful()
+    for data in reads:
+        for wire in (knowing, parsing):
+            wire.receive(data)
+        assert [described(e) for e in knowing.exchanges] == [
+            described(e) for e in parsing.exchanges
+        ]
+    assert knowing.statuses() == parsing.statuses()
+    assert knowing.core.should_close == parsing.core.should_close
+
+
+def test_requests_with_the_same_fields_share_them(wire: Wire) -> None:
+    first, second = wire.receive(PUT, LONG)
+    assert first.headers is second.headers
+    assert (second.target, second.body) == (b"/v2/keys/b?x=1&y", b"value=2")
+
+
+@pytest.mark.parametrize(
+    "data", [CHUNKED, UPGRADE, LAST, OLD, BARE, FOLDED, b"GET /a HTTP/1.1\r\n"]
+)
+def test_unusual_requests_are_always_parsed(wire: Wire, data: bytes) -> None:
+    wire.receive(data)
+    assert not wire.settings.known_fields
+
+
+def test_known_fields_are_bounded(wire: Wire) -> None:
+    for number in range(3 * KNOWN_FIELDS_MAX):
+        wire.receive(GET.replace(b"Host: h", b"Host: h%d" % number))
+        assert len(wire.settings.known_fields) <= KNOWN_FIELDS_MAX
+    wire.settings.known_fields.clear()
+    wire.receive(GET.replace(b"Host: h", b"Host: " + b"h" * KNOWN_FIELDS_BYTES_MAX))
+    assert not wire.settings.known_fields
 
 
 # Answers.
