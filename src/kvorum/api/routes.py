@@ -27,6 +27,7 @@ from kvorum.config import Era
 from kvorum.protocol.exchange import Exchange
 from kvorum.server.server import Server
 from kvorum.v2 import path as paths
+from kvorum.v2.path import PERCENT
 from kvorum.v2.policy import V2Policy, policy_of
 
 Handler: TypeAlias = Callable[[Exchange], None]
@@ -34,7 +35,7 @@ Methods: TypeAlias = dict[str, Handler]
 
 _NO_METHODS: Methods = {}
 
-_PERCENT, _DOT = b"%."
+_DOT = ord(".")
 
 BOTH = (Era.LEGACY, Era.MODERN)
 LEGACY_ONLY = (Era.LEGACY,)
@@ -72,8 +73,8 @@ class Router:
     def __call__(self, exchange: Exchange) -> None:
         """Passes the exchange to its handler, or answers why there is none."""
         path = exchange.path
-        # A byte is found in a tenth of the time that bytes are.
-        if _PERCENT in path or path.find(b"//") >= 0 or (_DOT in path and path.find(b"/.") >= 0):
+        # A byte given as a number is found in a tenth of the time.
+        if PERCENT in path or path.find(b"//") >= 0 or (_DOT in path and path.find(b"/.") >= 0):
             if not self._canonicalise(exchange):
                 return
             path = exchange.path

@@ -18,6 +18,9 @@ from collections.abc import Iterator
 
 ROOT = b"/"
 
+PERCENT = ord("%")
+"""A number, because `number in raw` takes a tenth of the time that `bytes in raw` does."""
+
 _UNNAMEABLE = (b"", b".", b"..")
 
 COMPONENTS_MAX = 1_000
@@ -37,7 +40,7 @@ _byte_of = {
 
 def percent_decode(raw: bytes) -> bytes | None:
     """The bytes that `raw` stands for; None when a percent sign has no two hex digits behind it."""
-    if b"%" not in raw:
+    if PERCENT not in raw:
         return raw
     if _malformed_escape(raw) is not None:
         return None

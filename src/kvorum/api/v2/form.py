@@ -12,12 +12,14 @@ import re
 from typing import TypeAlias
 
 from kvorum.protocol.exchange import Exchange
-from kvorum.v2.path import percent_decode
+from kvorum.v2.path import PERCENT, percent_decode
 
 Form: TypeAlias = dict[bytes, bytes]
 
 PARAMETERS_MAX = 1_000
 """Parameters read from one request; the keys API knows fifteen."""
+
+AMPERSAND, PLUS = b"&+"
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 _BODY_METHODS = ("PUT", "POST")
@@ -64,7 +66,7 @@ def parse_into(form: Form, data: bytes) -> str:
         if not pair:
             continue
         name, _, value = pair.partition(b"=")
-        if b"%" in pair or b"+" in pair:
+        if PERCENT in pair or PLUS in pair:
             plain_name = percent_decode(name.replace(b"+", b" "))
             plain_value = percent_decode(value.replace(b"+", b" "))
             if plain_name is None or plain_value is None:

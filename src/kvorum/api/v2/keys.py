@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kvorum.api.reply import JSON, STATUS_LINES, Replies
-from kvorum.api.v2.form import FORM_TYPE, read_form
+from kvorum.api.v2.form import AMPERSAND, FORM_TYPE, PLUS, read_form
 from kvorum.api.v2.params import Parsed, Read, Request, params_of
 from kvorum.api.v2.waits import WaitReply
 from kvorum.errors import (
@@ -32,15 +32,13 @@ from kvorum.v2.commands import Create, KeyCommand, Set
 from kvorum.v2.events import Waits
 from kvorum.v2.machines import TOP, Machines
 from kvorum.v2.node import ACTION_NAMES, Action, Event, render_event, replace_invalid
+from kvorum.v2.path import PERCENT
 from kvorum.v2.policy import V2Policy
 
 _KEYS_BYTES = len(b"/v2/keys")
 
 CATCH_UP_REVISIONS = 1_000
 """Revisions read at once for a wait that begins in the past; the server reads on when idle."""
-
-_AMPERSAND, _PERCENT, _PLUS = b"&%+"
-"""As numbers: a byte is found in a tenth of the time that bytes are."""
 
 _HIDING_ACTIONS = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND_SWAP))
 
@@ -100,9 +98,9 @@ class Keys:
             not exchange.query
             and body.startswith(b"value=")
             and exchange.headers.get(b"content-type") == FORM_TYPE
-            and _AMPERSAND not in body
-            and _PERCENT not in body
-            and _PLUS not in body
+            and AMPERSAND not in body
+            and PERCENT not in body
+            and PLUS not in body
         ):
             value = body[6:]
             if not value.isascii() and not self._keeps_raw_bytes:
