@@ -314,7 +314,7 @@ class Client:
     def _text_from(self, machine: str, path: str) -> str:
         # Every machine knows this by itself: one that is slow to say it is no use for the rest.
         deadline = self._clock.monotonic() + self.settings.connect_seconds
-        answer = self._follow(machine, Request("GET", path), deadline)
+        answer = self._follow(machine, Request("GET", path), deadline, may_reuse=True)
         if answer.status != OK:
             raise RemoteProtocolError(not_v2(f"{machine}{path}", answer))
         return answer.body.decode()
@@ -340,7 +340,7 @@ class Client:
                 sleep(PAUSE_SECONDS)
             for machine in tuple(self.machines):
                 try:
-                    answer = self._follow(machine, request, deadline)
+                    answer = self._follow(machine, request, deadline, may_reuse=is_repeatable)
                 except ConnectFailed as error:
                     reasons.append(str(error))
                 except AnswerLost as error:
@@ -357,9 +357,11 @@ class Client:
             raise AllUnreachable(reasons)
         return failure
 
-    def _follow(self, machine: str, request: Request, deadline: float | None) -> Response:
+    def _follow(
+        self, machine: str, request: Request, deadline: float | None, *, may_reuse: bool
+    ) -> Response:
         """Asks one machine, and where it points to."""
-        answer = self._ask(machine, request, deadline)
+        answer = self._ask(machine, request, deadline, may_reuse=may_reuse)
         for _ in range(REDIRECTS_MAX):
             location = answer.headers.get("location")
             if answer.status not in REDIRECT_STATUSES or not location:
@@ -370,13 +372,15 @@ class Client:
                 self._prefer(machine)
             query = f"?{target.query}" if target.query else ""
             request = request._replace(target=f"{target.path or '/'}{query}")
-            answer = self._ask(machine, request, deadline)
+            answer = self._ask(machine, request, deadline, may_reuse=may_reuse)
         raise RemoteProtocolError(f"{machine} redirected more than {REDIRECTS_MAX} times")
 
-    def _ask(self, machine: str, request: Request, deadline: float | None) -> Response:
+    def _ask(
+        self, machine: str, request: Request, deadline: float | None, *, may_reuse: bool
+    ) -> Response:
         if self._trace is not None:
             self._trace(machine, request)
-        if self._connection is None or self._connection.url != machine or request.method != "GET":
+        if self._connection is None or self._connection.url != machine or not may_reuse:
             # A kept connection may have been closed by the other side just now; what must not be
             # sent twice needs one of its own.
             self.close()
