@@ -50,8 +50,16 @@ class Installer(Protocol):
     def write(self, chunk: bytes) -> None:
         """Takes one piece. Raises RemoteProtocolError for a malformed one."""
 
+    def prepare(self) -> tuple[int, int]:
+        """Makes the whole image durable beside the store; index and term that it stands for.
+
+        Raises:
+            RemoteProtocolError: it is incomplete.
+            StorageError: it cannot be made durable.
+        """
+
     def finish(self) -> None:
-        """Makes the image durable and puts it in the place of the store, in one atomic step."""
+        """Puts the prepared image in the place of the store, in one atomic step."""
 
     def abort(self) -> None:
         """Forgets what was received."""

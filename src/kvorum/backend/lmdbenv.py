@@ -332,8 +332,8 @@ class _LmdbInstaller:
                 cursor = txn.cursor(self._env.tables[table])
                 cursor.putmulti([(triple.key, triple.value) for triple in group])
 
-    def finish(self) -> None:
-        """Puts the image in the place of the store.
+    def prepare(self) -> tuple[int, int]:
+        """Makes the image durable; index and term that it stands for.
 
         Raises:
             RemoteProtocolError: it is incomplete.
@@ -347,6 +347,11 @@ class _LmdbInstaller:
                 txn.put(APPLIED_KEY, applied, db=self._env.tables[Table.META])
             env.sync(force=True)
             env.close()
+        return trailer.index, trailer.term
+
+    def finish(self) -> None:
+        """Puts the image in the place of the store. Raises StorageError when that fails."""
+        with _disk_of(self._path):
             self._backend._replace(self._path)
 
     def abort(self) -> None:

@@ -152,10 +152,14 @@ class _MemoryInstaller:
         for triple in self._reader.feed(chunk):
             self._tables[triple.table][triple.key] = triple.value
 
-    def finish(self) -> None:
-        """Puts the image in the place of the store. Raises RemoteProtocolError if incomplete."""
+    def prepare(self) -> tuple[int, int]:
+        """Index and term of the image. Raises RemoteProtocolError if it is incomplete."""
         trailer = self._reader.check_complete()
-        self._replace(self._tables, (trailer.index, trailer.term))
+        return trailer.index, trailer.term
+
+    def finish(self) -> None:
+        """Puts the image in the place of the store."""
+        self._replace(self._tables, self.prepare())
 
     def abort(self) -> None:
         """Forgets what was received."""

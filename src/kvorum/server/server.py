@@ -20,7 +20,7 @@ from kvorum.apply.commands import Command, MembershipChange, SetClusterConfig
 from kvorum.backend.base import Installer, ReadView
 from kvorum.clock import Clock
 from kvorum.config import Config
-from kvorum.errors import StorageError
+from kvorum.errors import KvorumError, RemoteProtocolError, StorageError
 from kvorum.membership import ClusterConfig, MembershipFault
 from kvorum.raft.rawnode import RaftConfig, RawNode, SoftState
 from kvorum.raft.storage import MemoryStorage
@@ -277,10 +277,21 @@ class Server:
         return self._backend.installer()
 
     def receive_snapshot(self, message: Message, installer: Installer) -> None:
-        """An image has arrived whole; it is installed if raft wants it, else forgotten."""
+        """An image has arrived whole; it is installed if raft wants it, else forgotten.
+
+        Raises:
+            RemoteProtocolError: it is incomplete, or another than the message says.
+            StorageError: the disk does not take it.
+        """
         if message.snapshot is None or self._pending_install is not None:
             installer.abort()
             return
+        # What can fail comes first: raft cannot take back that it has accepted a snapshot.
+        try:
+            _prepare(installer, message.snapshot)
+        except KvorumError:
+            installer.abort()
+            raise
         self._pending_install = (message.snapshot, installer)
         self._raft.step(message)
         self._turn()
@@ -483,7 +494,12 @@ class Server:
         sent, installer = self._pending_install
         assert sent == meta
         self._pending_install = None
-        installer.finish()
+        try:
+            installer.finish()
+        except StorageError as error:
+            self._is_stopped = True
+            self.on_failure(str(error))
+            raise
         self._applier.restore()
         assert self._applier.applied_index == meta.index
         self.hub.restored()
@@ -535,6 +551,14 @@ def _raft_config(config: Config, clock: Clock, member_id: MemberId) -> RaftConfi
         heartbeat_ticks=TICKS_PER_HEARTBEAT,
         random_below=clock.random_below,
     )
+
+
+def _prepare(installer: Installer, meta: SnapshotMeta) -> None:
+    index, term = installer.prepare()
+    if (index, term) != (meta.index, meta.term):
+        raise RemoteProtocolError(
+            f"an image of entry {index} of term {term} came as one of {meta.index} of {meta.term}"
+        )
 
 
 def _data_bytes(message: Message) -> int:

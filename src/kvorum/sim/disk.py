@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from kvorum.backend.base import Installer
 from kvorum.backend.buffer import Batch
 from kvorum.backend.memory import MemoryBackend
 from kvorum.errors import StorageError
@@ -75,6 +76,10 @@ class SimBackend(MemoryBackend):
         else:
             self.finish_commit()
 
+    def installer(self) -> Installer:
+        """As of any backend; making the image durable may fail, as a commit may."""
+        return _SimInstaller(super().installer(), self._disk)
+
     def lose_process(self, *, is_commit_done: bool) -> None:
         """The process is gone; a commit under way was done, or was not."""
         if self._in_flight is not None and is_commit_done and self.failed is None:
@@ -82,6 +87,23 @@ class SimBackend(MemoryBackend):
             self.finish_commit()
         self.failed = None
         self.crash()
+
+
+class _SimInstaller:
+    """An installer that meets the faults of the disk."""
+
+    def __init__(self, installer: Installer, disk: "Disk") -> None:
+        self._installer = installer
+        self._disk = disk
+        self.write = installer.write
+        self.finish = installer.finish
+        self.abort = installer.abort
+
+    def prepare(self) -> tuple[int, int]:
+        """Makes the image durable, or raises StorageError."""
+        if self._disk.chance.happens(self._disk.commit_failure_rate):
+            raise StorageError("the disk is full", Path("memory"))
+        return self._installer.prepare()
 
 
 class Disk:

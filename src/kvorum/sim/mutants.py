@@ -369,6 +369,7 @@ class _Stubborn:
     def __init__(self, server: Server, installer: Installer) -> None:
         self._server = server
         self.finish = installer.finish
+        self.prepare = installer.prepare
         self.write = installer.write
 
     def abort(self) -> None:

@@ -21,7 +21,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kvorum.backend.base import Installer, ReadView
-from kvorum.errors import KvorumError
+from kvorum.errors import KvorumError, RemoteProtocolError, StorageError
 from kvorum.peer.codec import (
     FrameKind,
     FrameReader,
@@ -444,7 +444,11 @@ class Transfer:
                 assert installer is not None
                 assert self._message is not None
                 there.transfer_in = None
-                server.receive_snapshot(self._message, installer)
+                try:
+                    server.receive_snapshot(self._message, installer)
+                except (StorageError, RemoteProtocolError):
+                    self._end(ok=False)
+                    return
         self._network.loop.call_later(0.0, self._next)
 
     def _end(self, *, ok: bool) -> None:

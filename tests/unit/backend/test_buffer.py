@@ -221,6 +221,7 @@ def test_image_copies_every_table_and_the_applied_index(rig: Rig) -> None:
     image = b"".join(chunks)
     for at in range(0, len(image), 333):
         installer.write(image[at : at + 333])
+    assert installer.prepare() == (41, 5)
     assert target.get(RECORDS, b"old") == b"old"
     installer.finish()
     assert target.applied == (41, 5)
@@ -247,7 +248,25 @@ def test_incomplete_image_changes_nothing(rig: Rig) -> None:
     for chunk in chunks:
         installer.write(chunk)
     with pytest.raises(RemoteProtocolError):
-        installer.finish()
+        installer.prepare()
+    installer.abort()
+    assert backend.get(RECORDS, b"a") == b"1"
+    assert backend.applied == (1, 1)
+
+
+def test_an_image_that_nobody_wants_after_all_changes_nothing(rig: Rig) -> None:
+    source = rig.open("source")
+    source.put(RECORDS, b"a", b"other")
+    source.set_applied(9, 2)
+    view = source.view()
+    backend = rig.open()
+    backend.put(RECORDS, b"a", b"1")
+    backend.set_applied(1, 1)
+    installer = backend.installer()
+    for chunk in view.chunks(1000):
+        installer.write(chunk)
+    view.close()
+    assert installer.prepare() == (9, 2)
     installer.abort()
     assert backend.get(RECORDS, b"a") == b"1"
     assert backend.applied == (1, 1)

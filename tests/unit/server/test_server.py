@@ -2,10 +2,15 @@
 
 import errno
 
+import msgspec
 import pytest
 from tests.unit.server.conftest import Member, MemoryCluster
 
-from kvorum.errors import KeyExists, StorageError, UnavailableError
+from kvorum.backend import memory
+from kvorum.backend.base import Installer
+from kvorum.errors import KeyExists, RemoteProtocolError, StorageError, UnavailableError
+from kvorum.raft.types import Message, MessageType, SnapshotMeta
+from kvorum.server.server import Server
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Event
 
@@ -279,3 +284,77 @@ def test_a_failed_backend_sends_no_snapshot_and_takes_nothing_else_down(
     assert members[2].server.applied_index < leader.server.applied_index
     results = leader.propose(v2.Set(b"/b", b"1"))
     cluster.run_until(lambda: bool(results), "an answer")
+
+
+def test_an_image_that_cannot_be_kept_changes_nothing(
+    cluster: MemoryCluster, three: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind, message, image = image_for_one_behind(cluster, three)
+    server = behind.server
+    applied_index = server.applied_index
+
+    def prepare(_: object) -> tuple[int, int]:
+        raise StorageError("the disk is full", behind.files.log_path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory._MemoryInstaller, "prepare", prepare)
+        with pytest.raises(StorageError):
+            server.receive_snapshot(message, fill(server, image))
+    assert server.applied_index == applied_index
+    server.receive_snapshot(message, fill(server, image))
+    assert server.applied_index > applied_index
+    cluster.run_until(lambda: len(hashes(three)) == 1, "catching up")
+
+
+def test_an_image_of_another_entry_is_refused(cluster: MemoryCluster, three: list[Member]) -> None:
+    behind, message, image = image_for_one_behind(cluster, three)
+    assert message.snapshot is not None
+    message.snapshot = msgspec.structs.replace(message.snapshot, index=message.snapshot.index - 1)
+    with pytest.raises(RemoteProtocolError, match="came as one of"):
+        behind.server.receive_snapshot(message, fill(behind.server, image))
+    cluster.run_until(lambda: len(hashes(three)) == 1, "catching up")
+
+
+def test_a_member_whose_store_cannot_be_replaced_ends(
+    cluster: MemoryCluster, three: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind, message, image = image_for_one_behind(cluster, three)
+    failures: list[str] = []
+    behind.server.on_failure = failures.append
+
+    def finish(_: object) -> None:
+        raise StorageError("the disk is gone", behind.files.log_path)
+
+    monkeypatch.setattr(memory._MemoryInstaller, "finish", finish)
+    with pytest.raises(StorageError):
+        behind.server.receive_snapshot(message, fill(behind.server, image))
+    assert len(failures) == 1
+    assert "the disk is gone" in failures[0]
+    applied_index = behind.server.applied_index
+    cluster.advance(1.0)
+    assert behind.server.applied_index == applied_index, "it does nothing more"
+
+
+def image_for_one_behind(
+    cluster: MemoryCluster, three: list[Member]
+) -> tuple[Member, Message, bytes]:
+    """A member without the last writes, and the leader's image with its message."""
+    behind = next(member for member in three if not member.server.is_leader)
+    behind.crash()
+    for number in range(9):
+        cluster.write(v2.Set(b"/k%d" % number, b"v"))
+    leader = cluster.leader().server
+    view = leader._backend.view()
+    image = b"".join(view.chunks(1000))
+    view.close()
+    behind.start()
+    message = Message(MessageType.SNAPSHOT, behind.server.member_id, leader.member_id)
+    message.term = leader.term
+    message.snapshot = SnapshotMeta(*leader._backend.applied, leader.cluster.conf_state)
+    return behind, message, image
+
+
+def fill(server: Server, image: bytes) -> Installer:
+    installer = server.begin_snapshot()
+    installer.write(image)
+    return installer
