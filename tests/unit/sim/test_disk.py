@@ -199,6 +199,20 @@ def test_a_failed_commit_fails_the_process(loop: SimLoop, life: Life) -> None:
     assert life.files.backend.durable_index == 0
 
 
+def test_an_image_meets_the_faults_of_the_disk(life: Life) -> None:
+    backend = life.files.backend
+    backend.set_applied(5, 1)
+    view = backend.view()
+    installer = backend.installer()
+    for chunk in view.chunks(100):
+        installer.write(chunk)
+    life.disk.commit_failure_rate = 1.0
+    with pytest.raises(StorageError, match="the disk is full"):
+        installer.prepare()
+    life.disk.mend()
+    assert installer.prepare() == (5, 1)
+
+
 def test_a_wiped_disk_is_empty(life: Life, wal: Wal) -> None:
     assert wal.failed is None
     assert life.disk.has_data
