@@ -86,6 +86,7 @@ class _Runner:
         self.failed: list[int] = []
         self._options = options
         self._must_shrink = must_shrink
+        self._commit = _commit()  # files may change while seeds run; what runs does not
         self._clock = SystemClock()
         self._started = self._told = self._clock.monotonic()
         self._deadline = self._started + minutes * 60 if minutes else 0.0
@@ -116,10 +117,10 @@ class _Runner:
 
     def _failed(self, report: Report) -> None:
         self.failed.append(report.seed)
-        _print("\n".join(_story(report, self._options)))
+        _print("\n".join(_story(report, self._options, self._commit)))
         if self._must_shrink:
             options, smallest = shrink(report.seed, self._options, report, _print)
-            _print("\n".join(_story(smallest, options)))
+            _print("\n".join(_story(smallest, options, self._commit)))
 
     def tell(self) -> None:
         """A line of progress."""
@@ -141,9 +142,9 @@ def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201 -- commands print
 
 
-def _story(report: Report, options: Options) -> Iterator[str]:
+def _story(report: Report, options: Options, commit: str) -> Iterator[str]:
     """What is to be known of a run that failed."""
-    yield f"seed {report.seed} at commit {_commit()} failed after {report.seconds:.3f} s:"
+    yield f"seed {report.seed} at commit {commit} failed after {report.seconds:.3f} s:"
     yield f"  {report.violation}"
     yield "the last events:"
     yield from report.last_events

@@ -81,6 +81,18 @@ def test_some_seeds_are_run_twice_and_must_do_the_same(
     assert "the same seed gave another run" in capsys.readouterr().out
 
 
+def test_the_commit_told_is_that_of_the_beginning(
+    asked: list[tuple[int, Options]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commits = iter(("abc1234", "changed meanwhile"))
+    monkeypatch.setattr(command, "_commit", lambda: next(commits))
+    assert command.main(["--seeds", "2..3"]) == 1
+    assert len(asked) == 2
+    assert "seed 3 at commit abc1234 failed" in capsys.readouterr().out
+
+
 def test_a_failure_is_made_smaller_when_asked(
     asked: list[tuple[int, Options]],
     capsys: pytest.CaptureFixture[str],
