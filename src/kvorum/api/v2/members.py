@@ -29,6 +29,7 @@ _log = logging.getLogger("kvorum.api")
 PATH = b"/v2/members"
 SCHEMES = {"http", "https"}
 ID_MAX = (1 << 64) - 1
+HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
 class _Request(msgspec.Struct):
@@ -83,7 +84,7 @@ class Members:
             if isinstance(answer, Member):
                 self._send(exchange, render_member(answer) + b"\n", 201)
             else:
-                self._fail(exchange, "", answer)
+                self._fail(exchange, 0, answer)
 
         urls = self._read_urls(exchange)
         if urls is not None:
@@ -91,35 +92,33 @@ class Members:
 
     def move(self, exchange: Exchange) -> None:
         """A member is reached at other URLs."""
-        name = _rest_of(exchange)
-        member_id = self._read_id(exchange, name)
+        member_id = self._read_id(exchange)
         urls = None if member_id is None else self._read_urls(exchange)
         if member_id is not None and urls is not None:
-            self._reconfiguration.move(member_id, urls, self._finish(exchange, name))
+            self._reconfiguration.move(member_id, urls, self._finish(exchange, member_id))
 
     def remove(self, exchange: Exchange) -> None:
         """A member's seat goes for good."""
-        name = _rest_of(exchange)
-        member_id = self._read_id(exchange, name)
+        member_id = self._read_id(exchange)
         if member_id is None:
             return
         if self._server.cluster.was_removed(member_id):
-            self._refuse(exchange, 410, f"Member permanently removed: {name}")
+            self._refuse(exchange, 410, f"Member permanently removed: {member_id:x}")
         else:
-            self._reconfiguration.remove(member_id, self._finish(exchange, name))
+            self._reconfiguration.remove(member_id, self._finish(exchange, member_id))
 
-    def _finish(self, exchange: Exchange, name: str) -> Callable[[Answer], None]:
+    def _finish(self, exchange: Exchange, member_id: int) -> Callable[[Answer], None]:
         def done(answer: Answer) -> None:
             if isinstance(answer, Member):
                 self._replies.send(exchange, 204, self._cluster_line())
             else:
-                self._fail(exchange, name, answer)
+                self._fail(exchange, member_id, answer)
 
         return done
 
-    def _fail(self, exchange: Exchange, name: str, answer: Answer) -> None:
+    def _fail(self, exchange: Exchange, member_id: int, answer: Answer) -> None:
         if answer is MembershipFault.NOT_FOUND:
-            self._refuse(exchange, 404, f"No such member: {name}")
+            self._refuse(exchange, 404, f"No such member: {member_id:x}")
         elif answer is MembershipFault.PEER_URL_EXISTS:
             self._refuse(exchange, 409, "membership: peerURL exists")
         else:
@@ -128,17 +127,15 @@ class Members:
             _log.warning("%s: %s was refused: %s", self._server.name, what, fault)
             self._refuse(exchange, 500, "Internal Server Error")
 
-    def _read_id(self, exchange: Exchange, name: str) -> int | None:
+    def _read_id(self, exchange: Exchange) -> int | None:
         """The member the path names; None when the request has been answered instead."""
+        name = _rest_of(exchange)
         if not name:
             lines = TEXT + NO_SNIFFING + self._cluster_line()
             self._replies.send(exchange, 405, lines, b"Method Not Allowed\n")
             return None
-        try:
-            member_id = int(name, 16)
-        except ValueError:
-            member_id = -1
-        if not 0 <= member_id <= ID_MAX:
+        member_id = int(name, 16) if HEX_DIGITS.issuperset(name) else ID_MAX + 1
+        if member_id > ID_MAX:
             self._refuse(exchange, 404, f"No such member: {name}")
             return None
         return member_id
