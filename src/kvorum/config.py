@@ -111,6 +111,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """3.x: start a cluster, or join the one whose members `initial_cluster` lists."""
     initial_cluster_token: str = "etcd-cluster"  # noqa: S105 -- a name, not a secret
     """3.x: goes into the cluster id, so that clusters with equal URLs do not mix."""
+    force_new_cluster: bool = False
+    """Restart as the only member of the cluster, whoever else was in it."""
     max_retry_attempts: int = 3
     """0.4: rounds over `peers` before the join is given up; 0 tries for ever."""
     retry_interval_seconds: float | None = None

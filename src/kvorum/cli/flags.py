@@ -327,6 +327,11 @@ FLAGS = (
         legacy_environment="ETCD_VERY_VERBOSE", legacy_file_key="very_verbose",
     ),
     Flag(
+        GROUP_UNSAFE, "force-new-cluster", "", Kind.BOOLEAN, "force_new_cluster", "", "false", "",
+        "Start on the data of a member whose cluster is lost, or on a backup, as the only member."
+        " Never while others of that cluster still run; leave it out at the next start.",
+    ),
+    Flag(
         GROUP_UNSAFE, "unsafe-no-fsync", "unsafe-no-fsync", Kind.BOOLEAN, "unsafe_no_fsync", "",
         "false", "false", "Acknowledge writes that no disk holds yet. A power failure loses"
         " them: for tests only.",

@@ -335,12 +335,13 @@ class Client:
         deadline = None if is_wait else self._clock.monotonic() + self.settings.total_seconds
         reasons = []
         failure: Response | None = None
+        may_reuse = is_repeatable or is_wait
         for round_number in range(ROUNDS):
             if round_number > 0 and failure is not None:
                 sleep(PAUSE_SECONDS)
             for machine in tuple(self.machines):
                 try:
-                    answer = self._follow(machine, request, deadline, may_reuse=is_repeatable)
+                    answer = self._follow(machine, request, deadline, may_reuse=may_reuse)
                 except ConnectFailed as error:
                     reasons.append(str(error))
                 except AnswerLost as error:

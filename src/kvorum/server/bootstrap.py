@@ -1,6 +1,7 @@
 """Which member this process is, and with what it starts: decided once, before anything is served.
 
     data directory holds data              restart as the member the data says
+    ... with `--force-new-cluster`         the same, as the only member (see rebirth)
     0.4, `-peers` given                    join through the first peer that answers
     0.4, no peers                          a new cluster of one
     3.x, `--initial-cluster-state new`     one of the first members; all compute the same birth
@@ -38,6 +39,7 @@ from kvorum.raft.types import (
 )
 from kvorum.server.files import Files, Identity, LogMetadata
 from kvorum.server.joining import find_seat, join, join_once
+from kvorum.server.rebirth import stand_alone
 from kvorum.server.seats import Seat
 from kvorum.server.server import Opened
 from kvorum.wal.replay import Recovered
@@ -140,6 +142,9 @@ def _released_on_error(files: Files) -> Iterator[None]:
 
 async def _restart(config: Config, files: Files) -> Opened:
     wal, recovered, metadata = files.open_log()
+    if config.force_new_cluster:
+        _log.warning("%s: forced to be the only member of its cluster", metadata.identity.name)
+        stand_alone(config, files.backend, wal, recovered, metadata)
     cluster = Cluster(files.backend)
     cluster.restore()
     own_id = metadata.identity.member_id

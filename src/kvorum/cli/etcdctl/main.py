@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kvorum.cli.etcdctl import cluster, v2
+from kvorum.cli.etcdctl.backup import BACKUP
 from kvorum.cli.etcdctl.command import EXIT_OK, Call, Command, MissingArgument
 from kvorum.cli.etcdctl.completion import COMPLETION, render
 from kvorum.cli.etcdctl.dialect import Dialect, choose_dialect
@@ -28,7 +29,7 @@ from kvorum.cli.etcdctl.printer import FORMATS
 from kvorum.client.connection import DEFAULT_SETTINGS, Request, Settings
 from kvorum.client.members import MembersRefused
 from kvorum.client.v2 import AllUnreachable, Client, SyncFailed, find_listening
-from kvorum.errors import ConfigError, KvorumError
+from kvorum.errors import ConfigError, KvorumError, StorageError
 
 EXIT_BAD_SETTING = 1
 EXIT_UNREACHABLE = 2
@@ -43,7 +44,7 @@ DEFAULT_ENDPOINTS = ("127.0.0.1:2379", "127.0.0.1:4001")
 SHARED_VERBS = frozenset({"get", "watch", "member", "user", "role", "auth"})
 """Verbs that mean something else in the v3 grammar."""
 
-COMMANDS = (*v2.COMMANDS, *cluster.COMMANDS, COMPLETION)
+COMMANDS = (*v2.COMMANDS, *cluster.COMMANDS, BACKUP, COMPLETION)
 """Every command, in the order of the help."""
 
 GLOBAL_OPTIONS = (
@@ -186,7 +187,7 @@ def _run(
             return EXIT_OK
         read_environment(GLOBAL_OPTIONS, values, environment)
         _check_grammar(command, environment)
-        with _make_client(values) as client:
+        with _make_client(values, asks=command.asks != "nothing") as client:
             if command.asks == "machines":
                 _find_cluster(client, values)
             printer = dialect.printer(values.text("output") or "simple")
@@ -223,7 +224,7 @@ def _judge(error: KvorumError) -> tuple[int, Sequence[str]]:
             return EXIT_UNREACHABLE, (*error.reasons, hint)
         case AllUnreachable():
             return EXIT_REFUSED, tuple(dict.fromkeys(error.reasons))
-        case ConfigError():
+        case ConfigError() | StorageError():
             return EXIT_BAD_SETTING, ()
         case _:
             return EXIT_REFUSED, ()
@@ -239,7 +240,7 @@ def _check_grammar(command: Command, environment: Mapping[str, str]) -> None:
         )
 
 
-def _make_client(values: Values) -> Client:
+def _make_client(values: Values, *, asks: bool) -> Client:
     settings = Settings(
         connect_seconds=values.seconds("timeout") or DEFAULT_SETTINGS.connect_seconds,
         total_seconds=values.seconds("total-timeout") or DEFAULT_SETTINGS.total_seconds,
@@ -249,7 +250,9 @@ def _make_client(values: Values) -> Client:
         user=_user(values.text("username") or ""),
     )
     given = [one.strip() for one in (values.text("endpoints") or "").split(",") if one.strip()]
-    endpoints = given or find_listening(DEFAULT_ENDPOINTS, settings)
+    endpoints: Sequence[str] = given or DEFAULT_ENDPOINTS
+    if asks and not given:
+        endpoints = find_listening(DEFAULT_ENDPOINTS, settings)
     return Client(endpoints, settings, trace=_trace if values.has("debug") else None)
 
 
