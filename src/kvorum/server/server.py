@@ -37,6 +37,7 @@ from kvorum.server.announce import Announcer
 from kvorum.server.changes import MembershipChanges
 from kvorum.server.driver import Driver, Hooks
 from kvorum.server.files import Files, Identity
+from kvorum.server.leases import Leases
 from kvorum.server.logkeeper import LogKeeper
 from kvorum.server.metrics import Figures, Metrics
 from kvorum.server.proposals import Completion, Proposals
@@ -130,6 +131,7 @@ class Server:
         self._applier.restore()
         self.store, self.tree = self._applier.store, self._applier.tree
         self.hub, self.cluster = self._applier.hub, self._applier.cluster
+        self.kv = self._applier.kv
         self.stats = ServerStats(started_ns=clock.wall_ns())
         self.timers = Timers(clock)
         self._metrics = Metrics()
@@ -149,6 +151,9 @@ class Server:
         )
         self._announcer = Announcer(self.name, self.cluster)
         self._upkeep = Upkeep(config, clock, self._applier, self.propose, self._schedule_if_running)
+        self.leases = Leases(
+            self._applier, clock, config.election_ms / 1000, self.propose, self.read
+        )
         self.leader_id: MemberId = NO_MEMBER
         self.is_leader = False
         self._is_turn_scheduled = False
@@ -309,6 +314,7 @@ class Server:
             self._heartbeat_countdown = TICKS_PER_HEARTBEAT
             self._expire_waiters(now)
             self._upkeep.heartbeat(now, self._heard())
+            self.leases.heartbeat(now)
             self._upkeep.introduce(self.member_id)
             self._watch_disk(now)
         if now >= self._commit_at:
@@ -428,6 +434,7 @@ class Server:
         self._driver.turn()
 
     def _turned(self) -> None:
+        self.leases.turned(self.is_leader, self.term)
         if self.config.snapshot:
             self._log_keeper.keep(self.cluster)
         self._sync_peers()
@@ -485,6 +492,7 @@ class Server:
             self.is_leader = is_leader
             self._upkeep.leadership_changed(is_leader)
             if not is_leader:
+                self.leases.deposed()
                 self._on_deposed()
                 if self.cluster.was_removed(self.member_id):
                     self.leave()
