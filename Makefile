@@ -9,7 +9,7 @@ READY_DEV := $(VENV)/.ready-dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test sim lint fmt docs bench bench-quick hooks clean
+.PHONY: help run cluster test sim seeds lint fmt docs bench bench-quick hooks clean
 
 help:  ## Show this list
 	@echo "kvorum: a drop-in etcd in Python"
@@ -27,6 +27,9 @@ test: $(READY_DEV)  ## Run all tests
 
 sim: $(READY_DEV)  ## Run the simulator (ARGS="--seeds 1..100" for some seeds, --help for more)
 	$(BIN)/python -m kvorum.sim $(ARGS)
+
+seeds: $(READY_DEV)  ## Run 300 new seeds of the simulator, two at a time
+	$(BIN)/python -m kvorum.sim --fresh 300 --jobs 2 --shrink $(ARGS)
 
 lint: $(READY_DEV)  ## Check style, types and layers
 	$(BIN)/ruff check
