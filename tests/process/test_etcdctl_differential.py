@@ -21,7 +21,7 @@ from kvorum.testing import ServerProcess
 pytestmark = pytest.mark.process
 
 OURS = [sys.executable, "-m", "kvorum.cli.etcdctl.main"]
-DEBIAN = Path(os.environ.get("KVORUM_ETCDCTL34", "/usr/bin/etcdctl"))
+DEBIAN = Path(os.environ.get("KVORUM_ETCD_3_4", "/usr/bin")) / "etcdctl"
 SECONDS = 30.0
 
 SCRIPT = r"""
