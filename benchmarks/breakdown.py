@@ -1,7 +1,7 @@
 """Where do the microseconds of a v2 request go, module by module?
 
-Run: `python -m benchmarks.breakdown 3 PUT 64 follower`: members, method, connections, and whom to
-watch. Needs wrk, the dev extras, and py-spy on the PATH.
+Run: `python -m benchmarks.breakdown 3 PUT 64 follower`: members, kind of request, connections, and
+whom to watch. Needs wrk, the dev extras, and py-spy on the PATH.
 
 Unit: server microseconds of CPU per request in each module's own code, C code called from it
 included: what the kernel takes for `send` counts for `net/connection.py`, the event loop with
@@ -53,12 +53,12 @@ def main() -> int:
     """Prints the table; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("members", type=int, choices=(1, 3))
-    parser.add_argument("method", choices=("PUT", "GET"))
+    parser.add_argument("kind", choices=("PUT", "GET", "QGET", "CAS", "POST"))
     parser.add_argument("connections", type=int)
     parser.add_argument("role", choices=("leader", "follower"), nargs="?", default="leader")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    workload = Workload(arguments.members, arguments.method, arguments.connections)
+    workload = Workload(arguments.members, arguments.kind, arguments.connections)
     with tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory:
         system = System(Path(directory), "ours", arguments.members)
         try:

@@ -1,11 +1,19 @@
--- Load for benchmarks/v2.py: PUT or GET of random ones of 1000 keys, values of 64 B.
+-- Load for benchmarks/v2.py: requests of one kind to random ones of 1000 keys.
 -- wrk calls setup, init, request and done by name. Settings come in the environment:
---   BENCH_METHOD   PUT or GET
---   BENCH_ADDRS    host:port,... one for each thread in turn
+--   BENCH_KIND         PUT, GET, QGET, CAS or POST
+--   BENCH_VALUE_BYTES  size of a value
+--   BENCH_ADDRS        host:port,... one for each thread in turn
 -- Requests are built once: only picking one and writing it is left for the measured time.
 
 local KEYS = 1000
-local VALUE = string.rep("v", 64)
+local VALUE = string.rep("v", tonumber(os.getenv("BENCH_VALUE_BYTES")))
+local KINDS = {
+  GET = {method = "GET"},
+  QGET = {method = "GET", query = "?quorum=true"},
+  PUT = {method = "PUT", body = "value=" .. VALUE},
+  CAS = {method = "PUT", body = "value=" .. VALUE .. "&prevValue=" .. VALUE},
+  POST = {method = "POST", body = "value=" .. VALUE, path = "/v2/keys/queue"},
+}
 
 local thread_count = 0
 
@@ -20,14 +28,13 @@ end
 
 function init()
   math.randomseed(seed)
-  local method, headers, body = os.getenv("BENCH_METHOD"), {}, nil
-  if method == "PUT" then
-    headers["Content-Type"] = "application/x-www-form-urlencoded"
-    body = "value=" .. VALUE
-  end
+  local kind = KINDS[os.getenv("BENCH_KIND")]
+  local headers = {}
+  if kind.body then headers["Content-Type"] = "application/x-www-form-urlencoded" end
   requests = {}
   for key = 1, KEYS do
-    requests[key] = wrk.format(method, "/v2/keys/bench/key" .. key, headers, body)
+    local path = (kind.path or "/v2/keys/bench/key" .. key) .. (kind.query or "")
+    requests[key] = wrk.format(kind.method, path, headers, kind.body)
   end
 end
 

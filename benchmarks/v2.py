@@ -1,14 +1,17 @@
 """How fast is the v2 keys API, next to real etcd 3.5.1 on the same machine in the same run?
 
-Run: `make bench` (about 12 minutes) or `make bench-quick` (under 3). Needs wrk and the dev extras.
+Run: `make bench` (about 15 minutes) or `make bench-quick` (under 3). Needs wrk and the dev extras.
 
 Units: CPU is server microseconds per request, user and system, of all members together; rate is
 requests per second; latency is milliseconds as wrk sees it; memory is MiB resident, all members.
 Read CPU per request first: on a machine with other work it moves least. `ratio` is real etcd's
 median over ours for CPU and latency, ours over real etcd's for the rate: above 1, ours is better.
 
-Sizes: 1000 keys in one directory, values of 64 bytes, picked at random; wrk with one thread, and
-one for each member where the load is spread. Nothing is pinned: real etcd uses every core it gets.
+Kinds: PUT and GET; QGET is a linearizable GET, CAS a PUT with the value there is as `prevValue`,
+POST an in-order key in one directory, which grows.
+Sizes: 1000 keys in one directory, picked at random; values of 64 bytes, or as large as the name
+says ("64K" behind the connections); wrk with one thread, and one for each member where the load is
+spread. Nothing is pinned: real etcd uses every core it gets.
 Durability: both sync each write before the answer, as they come; data lies on the disk this file
 is on, in one directory for all. Both are started the 3.x way with `--enable-v2` and defaults.
 Warm-up: every key is written once, then each round begins with a second that is not counted.
@@ -43,6 +46,7 @@ RESULTS = HERE / "results"
 SCRIPT = HERE / "v2.lua"
 PROGRAMS = {"ours": OUR_PROGRAM, "etcd": (str(Path(etcdbin.__file__).parent / "etcd"),)}
 
+KIB = 1024
 WARM_UP_SECONDS = 1
 SETTLE_SECONDS = 0.05
 SYNC_PROBES = 200
@@ -54,28 +58,43 @@ class Workload(Struct, frozen=True):
     """What wrk does, and to whom: the leader, or all members (`is_spread`)."""
 
     members: int
-    method: str
+    kind: str
     connections: int
     is_spread: bool = False
+    value_bytes: int = 64
+    is_quick: bool = False
 
     @property
     def name(self) -> str:
         """As it stands in the table, and as `--only` looks at it."""
         where = "" if self.members == 1 else " spread" if self.is_spread else " leader"
-        return f"{self.members} {self.method} {self.connections}{where}"
+        size = f" {self.value_bytes // KIB}K" if self.value_bytes >= KIB else ""
+        return f"{self.members} {self.kind} {self.connections}{size}{where}"
+
+    @property
+    def is_write(self) -> bool:
+        """Whether each request takes an index."""
+        return self.kind in {"PUT", "CAS", "POST"}
 
 
 WORKLOADS = (
-    Workload(1, "PUT", 64),
-    Workload(1, "GET", 64),
-    Workload(1, "PUT", 1),
-    Workload(1, "PUT", 256),
-    Workload(3, "PUT", 64),
-    Workload(3, "GET", 64),
-    Workload(3, "PUT", 1),
-    Workload(3, "PUT", 256),
-    Workload(3, "PUT", 64, is_spread=True),
-    Workload(3, "GET", 64, is_spread=True),
+    Workload(1, "PUT", 64, is_quick=True),
+    Workload(1, "GET", 64, is_quick=True),
+    Workload(1, "PUT", 1, is_quick=True),
+    Workload(1, "PUT", 256, is_quick=True),
+    Workload(1, "QGET", 64),
+    Workload(1, "CAS", 64),
+    Workload(1, "PUT", 64, value_bytes=KIB),
+    Workload(1, "PUT", 64, value_bytes=64 * KIB),
+    Workload(1, "POST", 64),
+    Workload(3, "PUT", 64, is_quick=True),
+    Workload(3, "GET", 64, is_quick=True),
+    Workload(3, "PUT", 1, is_quick=True),
+    Workload(3, "PUT", 256, is_quick=True),
+    Workload(3, "PUT", 64, is_spread=True, is_quick=True),
+    Workload(3, "GET", 64, is_spread=True, is_quick=True),
+    Workload(3, "QGET", 64),
+    Workload(3, "CAS", 64),
 )
 
 
@@ -106,7 +125,7 @@ class Round(Struct):
     memory: float
 
 
-HIGHER_IS_BETTER = {"rate"}
+HIGHER_IS_BETTER = {"rate", "events"}
 COLUMNS = ("cpu", "rate", "p50", "p99", "worst", "memory")
 
 
@@ -145,8 +164,8 @@ class System:
         requests = counted["requests"]
         if counted["faults"]:
             raise RoundFailed(f"{workload.name}: {counted['faults']} of {requests} failed")
-        surplus = written - (requests if workload.method == "PUT" else 0)
-        if not 0 <= surplus <= (workload.connections if workload.method == "PUT" else 0):
+        surplus = written - (requests if workload.is_write else 0)
+        if not 0 <= surplus <= (workload.connections if workload.is_write else 0):
             raise RoundFailed(f"{workload.name}: {requests} answers, {written} writes")
         return Round(
             rate=requests / (counted["micros"] / 1e6),
@@ -163,7 +182,11 @@ class System:
         addresses = [f"127.0.0.1:{member.client_port}" for member in targets]
         command = ["wrk", f"-t{len(targets)}", f"-c{workload.connections}", f"-d{seconds}s"]
         command += ["--timeout", "10s", "-s", str(SCRIPT), targets[0].client_url]
-        settings = {"BENCH_METHOD": workload.method, "BENCH_ADDRS": ",".join(addresses)}
+        settings = {
+            "BENCH_KIND": workload.kind,
+            "BENCH_VALUE_BYTES": str(workload.value_bytes),
+            "BENCH_ADDRS": ",".join(addresses),
+        }
         done = subprocess.run(
             command, env={**os.environ, **settings}, check=True, capture_output=True, text=True
         )
@@ -181,10 +204,10 @@ class System:
         return index
 
     def _cpu_seconds(self) -> list[float]:
-        return [_cpu_seconds(member.pid) for member in self.members]
+        return [process_cpu_seconds(member.pid) for member in self.members]
 
 
-def _cpu_seconds(pid: int) -> float:
+def process_cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
@@ -237,17 +260,17 @@ def _measure(
         label: {column: [getattr(one, column) for one in all_of] for column in COLUMNS}
         for label, all_of in rounds.items()
     }
-    _print_rows(workload.name, table)
+    print_rows(workload.name, table)
     return table
 
 
-def _print_rows(name: str, table: dict[str, dict[str, list[float]]]) -> None:
+def print_rows(name: str, table: dict[str, dict[str, list[float]]]) -> None:
     """Medians of both with the spread between rounds in brackets, and the ratios."""
     for label, columns in table.items():
-        cells = "".join(f"{_cell(columns[column]):>21}" for column in COLUMNS)
+        cells = "".join(f"{_cell(values):>21}" for values in columns.values())
         print(f"{name:<17}{label:<7}{cells}")
     ratios = ""
-    for column in COLUMNS:
+    for column in table["ours"]:
         ours, theirs = (statistics.median(table[label][column]) for label in ("ours", "etcd"))
         ratio = ours / theirs if column in HIGHER_IS_BETTER else theirs / ours
         ratios += f"{ratio:>21.2f}"
@@ -290,7 +313,11 @@ def main() -> int:
         print("wrk is missing; on Debian: apt install wrk", file=sys.stderr)
         return 1
     plan = QUICK if arguments.quick else FULL
-    workloads = [workload for workload in WORKLOADS if arguments.only in workload.name]
+    workloads = [
+        workload
+        for workload in WORKLOADS
+        if arguments.only in workload.name and (workload.is_quick or not arguments.quick)
+    ]
     RESULTS.mkdir(exist_ok=True)
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory:
