@@ -18,6 +18,10 @@ FOUND = {
     7: "a joiner that crashed before its first entry could answer nobody",
     105: "a member that was behind could not answer a leader it had not read of",
     86: "a failed backend took the rest of a turn with it when a snapshot was to be sent",
+    463: "a leader whose disk hung went on to lead",
+    58: "a reader waited without a deadline for entries that did not come",
+    10: "a member went on with half an installed snapshot",
+    400216: "an installation over a tail that was never committed could not be completed",
 }
 """Seeds that showed a bug; docs/testing.md tells more."""
 
