@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,10 +107,15 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     with target.client() as client:
         client.put("/app/0/0", "written by nobody")
         client.put("/leftover", "of a key that the source has lost meanwhile")
+        with suppress(KeyNotFound):
+            client.delete("/app/lease", recursive=True)
+        client.put("/app/lease", is_directory=True, ttl=50)
     code, out, _ = run(source, target)
     assert code == 0
     assert int(out.partition(" directories, ")[2].partition(" ")[0]) < KEYS
     assert values(target) == values(source)
+    with target.client() as client:
+        assert (client.get("/app/lease").node.ttl or 0) > 300
 
 
 def test_a_target_that_is_not_empty_is_refused_unless_told(

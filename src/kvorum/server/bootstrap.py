@@ -144,7 +144,7 @@ async def _restart(config: Config, files: Files) -> Opened:
     wal, recovered, metadata = files.open_log()
     if config.force_new_cluster:
         _log.warning("%s: forced to be the only member of its cluster", metadata.identity.name)
-        stand_alone(config, files.backend, wal, recovered, metadata)
+        stand_alone(config, files.backend, recovered, metadata)
     cluster = Cluster(files.backend)
     cluster.restore()
     own_id = metadata.identity.member_id

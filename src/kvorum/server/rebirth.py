@@ -7,8 +7,8 @@ Rules:
     Everything in the log is applied, also what was not known to be committed: the log of a sole
     member is committed as far as it goes, and of several, whoever led next would have kept it. So
     no acknowledged write that this member has seen is lost; one never answered may be there.
-    The new membership becomes durable with the last entry's effect, in one transaction, and before
-    the log says more: a crash leaves the old cluster or the new one.
+    The new membership becomes durable with the last entry's effect, in one transaction: a crash
+    leaves the old cluster or the new one.
     A copy is made beside, and gets its name when it is whole. Its source is not changed.
 
 The caller: nobody else of the old cluster may run on. Once is enough: a member that starts with
@@ -42,11 +42,11 @@ PARTIAL_SUFFIX = ".partial"
 
 
 def stand_alone(
-    config: Config, backend: Backend, wal: Wal, recovered: Recovered, metadata: LogMetadata
+    config: Config, backend: Backend, recovered: Recovered, metadata: LogMetadata
 ) -> None:
     """Makes the member that was opened the only one of its cluster, at the addresses it now has.
 
-    `recovered` and `metadata` are changed along with what is on disk.
+    The log stays as it is; `metadata` forgets whom a joiner was told of.
     """
     cluster = _catch_up(backend, recovered).cluster
     identity = metadata.identity
@@ -56,15 +56,11 @@ def stand_alone(
     )
     for other in [other for other in cluster.members if other != member.id]:
         cluster.remove(other)
-    _seat_alone(cluster, member, identity.cluster_id, is_legacy=metadata.is_legacy)
+    is_legacy = cluster.is_legacy or metadata.is_legacy
+    _seat_alone(cluster, member, identity.cluster_id, is_legacy=is_legacy)
     backend.set_applied(*backend.applied)
     backend.flush()
     metadata.peers = {}
-    if recovered.last_index > recovered.hard_state.commit:
-        state = recovered.hard_state
-        recovered.hard_state = HardState(state.term, state.vote, recovered.last_index)
-        wal.append(recovered.hard_state, [])
-        wal.sync_now()
 
 
 def back_up(data_dir: Path, backup_dir: Path, clock: Clock) -> int:

@@ -129,6 +129,14 @@ def test_an_import_that_was_begun_goes_on(source: Store, target: Store) -> None:
     assert "/gone" not in target.files
 
 
+def test_what_the_source_has_lost_goes_even_if_nothing_else_differs(
+    source: Store, target: Store
+) -> None:
+    target.files = {"/a": "1", "/b": "2", "/gone": "3"}
+    assert Importer(source, target).run() == []
+    assert target.files == {"/a": "1", "/b": "2"}
+
+
 def test_nothing_is_lost_in_a_target_that_has_keys(source: Store, target: Store) -> None:
     target.files = {"/own": "1"}
     with pytest.raises(ConfigError, match="not empty"):

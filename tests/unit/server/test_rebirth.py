@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.unit.server.conftest import Member as Process
 from tests.unit.server.conftest import MemoryCluster
 
 from kvorum.apply.applier import Applier
@@ -32,7 +33,7 @@ URLS: dict[str, tuple[str, ...]] = {
 MOVED = "http://127.0.0.1:9999"
 
 
-def three(cluster: MemoryCluster) -> None:
+def start_three(cluster: MemoryCluster) -> None:
     for name, urls in URLS.items():
         config = Config(name=name, advertised_peer_urls=urls, initial_cluster=URLS)
         cluster.add(config).start()
@@ -40,7 +41,7 @@ def three(cluster: MemoryCluster) -> None:
 
 
 def test_one_of_three_goes_on_alone_with_everything(cluster: MemoryCluster) -> None:
-    three(cluster)
+    start_three(cluster)
     cluster.write(v2.Set(b"/a", b"1"))
     survivor = cluster.leader()
     before = (survivor.server.member_id, survivor.server.cluster_id)
@@ -59,6 +60,16 @@ def test_one_of_three_goes_on_alone_with_everything(cluster: MemoryCluster) -> N
     assert [member.peer_urls for member in server.cluster] == [(MOVED,)]
     assert all(server.was_removed(other) for other in others)
     assert server.store.revision == 3
+
+
+def test_who_had_joined_a_04_cluster_goes_on_in_it(three: list[Process]) -> None:
+    survivor = three[2]
+    for member in three:
+        member.crash()
+    survivor.config = msgspec.structs.replace(survivor.config, force_new_cluster=True)
+    survivor.start()
+    assert survivor.server.cluster.is_legacy
+    assert [member.name for member in survivor.server.cluster] == ["machine3"]
 
 
 def change(member: Member, member_id: int, *, is_addition: bool) -> Entry:
