@@ -174,7 +174,7 @@ class System:
             p50=counted["p50"] / 1e3,
             p99=counted["p99"] / 1e3,
             worst=counted["worst"] / 1e3,
-            memory=sum(_resident_mib(member.pid) for member in self.members),
+            memory=sum(resident_mib(member.pid) for member in self.members),
         )
 
     def _wrk(self, workload: Workload, seconds: int) -> dict[str, int]:
@@ -213,7 +213,8 @@ def process_cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
-def _resident_mib(pid: int) -> float:
+def resident_mib(pid: int) -> float:
+    """What a process holds in memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_MIB
 
 
