@@ -162,7 +162,7 @@ def _no_auth(call: Call) -> int:
     del call
     raise Refused(
         "Users, roles and auth of the v2 API are not part of this etcdctl, nor of kvorum's server."
-        " Give a gateway in front, or TLS with client certificates, the say who may connect."
+        " Let a gateway, or TLS with client certificates, decide who may connect."
     )
 
 
