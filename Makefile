@@ -44,7 +44,7 @@ fmt: $(READY_DEV)  ## Format the code and fix what can be fixed
 docs: $(READY)  ## Write the pages that are made from the code
 	$(BIN)/python -m kvorum.cli.helptext > docs/flags.md
 
-bench: $(READY_DEV)  ## Measure against real etcd, 12 minutes (needs wrk)
+bench: $(READY_DEV)  ## Measure against real etcd, 15 minutes (needs wrk)
 	$(BIN)/python benchmarks/v2.py $(ARGS)
 
 bench-quick: $(READY_DEV)  ## The same in under 3 minutes
