@@ -345,7 +345,11 @@ class Faults:
         if not cluster.is_whole():
             return None
         leader = cluster.leader()
-        if leader is None or len(leader.server.cluster.conf_state.voters) < LOSSY_MEMBERS_MIN:
+        if leader is None:
+            return None
+        conf_state = leader.server.cluster.conf_state
+        # Half way through a replacement the one lost before still counts.
+        if conf_state.outgoing or len(conf_state.voters) < LOSSY_MEMBERS_MIN:
             return None
         process = self._draw_process()
         # One that has not told its name could be given the same seat again, without its votes.

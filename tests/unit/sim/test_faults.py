@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from kvorum.config import Config
@@ -86,6 +87,18 @@ def test_clocks_are_judged_before_they_jump() -> None:
 def test_what_is_durable_is_lost_only_when_the_others_have_it() -> None:
     cluster, faults = build("wipe")
     cluster.crash(cluster.processes[0], is_power_cut=False)
+    faults.start()
+    cluster.loop.run_until(cluster.loop.now + 10.0)
+    assert "wipe" not in cluster.counts
+
+
+def test_nothing_more_is_lost_half_way_through_a_replacement() -> None:
+    cluster, faults = build("wipe")
+    for process in cluster.processes:
+        state = process.server.cluster
+        state.conf_state = msgspec.structs.replace(
+            state.conf_state, outgoing=state.conf_state.voters
+        )
     faults.start()
     cluster.loop.run_until(cluster.loop.now + 10.0)
     assert "wipe" not in cluster.counts
