@@ -49,6 +49,9 @@ SWITCH_SECONDS = 0.0005
 READY_SECONDS = 1.0
 """How long clients wait for a starting member to find a leader before they are served anyway."""
 
+JOINED_SECONDS = 5.0
+"""The same for one that joins: until it has caught up it could only tell them of the past."""
+
 GRACE_SECONDS = 1.0
 """How long a stopping server waits for answers that are due."""
 
@@ -209,8 +212,9 @@ class RunningServer:
         """Serves clients once there is a leader to serve them, or it seems there will be none."""
         ready = asyncio.Event()
         self.server.when_ready(ready.set)
+        patience = READY_SECONDS if self.server.has_vote else JOINED_SECONDS
         with suppress(TimeoutError):
-            async with asyncio.timeout(READY_SECONDS):
+            async with asyncio.timeout(patience):
                 await ready.wait()
 
     async def _hand_over(self) -> None:

@@ -32,6 +32,8 @@ class Member(Struct, array_like=True):
         client_urls: what it advertises to clients.
         created_index: v2 index of `/_etcd/machines/<name>`; 0 unless the cluster is 0.4-born.
         modified_index: likewise.
+        is_joining: a learner that gets its vote by itself, once it has caught up. A learner that is
+            not joining waits for an operator.
     """
 
     id: MemberId
@@ -40,6 +42,7 @@ class Member(Struct, array_like=True):
     client_urls: tuple[str, ...] = ()
     created_index: int = 0
     modified_index: int = 0
+    is_joining: bool = False
 
 
 class ClusterConfig(Struct, array_like=True, frozen=True):
@@ -73,6 +76,7 @@ class MembershipFault(Enum):
     REMOVED = "the member has been permanently removed from the cluster"
     PEER_URL_EXISTS = "Peer URLs already exists"
     NAME_EXISTS = "a member of this name exists"
+    NOT_LEARNER = "can only promote a learner member"
     TOO_FEW_STARTED = "re-configuration failed due to not enough started members"
     UNHEALTHY = "unhealthy cluster"
 
@@ -158,6 +162,13 @@ class Cluster:
         """Whether somebody but `holder_id` holds one of these URLs."""
         holders = {holder.id for holder in map(self.find_by_peer_url, peer_urls) if holder}
         return MembershipFault.PEER_URL_EXISTS if holders - {holder_id} else None
+
+    def find_promotion_fault(self, member_id: MemberId) -> MembershipFault | None:
+        """Why this member cannot be given a vote."""
+        if member_id not in self.members:
+            return self.absence_of(member_id)
+        is_learner = member_id in self.conf_state.learners
+        return None if is_learner else MembershipFault.NOT_LEARNER
 
     def absence_of(self, member_id: MemberId) -> MembershipFault:
         """Why there is no such member."""

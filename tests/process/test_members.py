@@ -17,6 +17,7 @@ from kvorum.testing.polling import wait_until
 pytestmark = pytest.mark.process
 
 CREATED = 201
+FORM = "application/x-www-form-urlencoded"
 REMOVED = "the member has been permanently removed from the cluster"
 
 
@@ -123,8 +124,7 @@ def test_a_removed_member_that_starts_again_says_so_and_ends(modern: ClusterProc
     knows.start()
     assert knows.wait_exit() == 0
     assert knows.log().count(REMOVED) > count
-    form = "application/x-www-form-urlencoded"
-    answer = curl("PUT", f"{modern.members[0].client_url}/v2/keys/a", "value=1", form)
+    answer = curl("PUT", f"{modern.members[0].client_url}/v2/keys/a", "value=1", FORM)
     assert answer.status == CREATED
 
 
@@ -151,14 +151,38 @@ def test_a_removed_member_may_come_back_without_its_data(cluster: ClusterProcess
     assert json.loads(one.body)["clientURL"] == third.client_url
 
 
+def test_who_says_that_it_is_ready_has_its_vote(cluster: ClusterProcess) -> None:
+    for member in cluster.members:
+        assert b"\netcd_server_is_learner 0\n" in curl("GET", f"{member.client_url}/metrics").body
+    leader = cluster.wait_leader()
+    leader.kill()
+    others = [member for member in cluster.members if member is not leader]
+    answer = curl("PUT", f"{others[0].client_url}/v2/keys/a", "value=1", FORM)
+    assert answer.status == CREATED
+
+
+def test_a_seat_that_is_never_taken_stops_nobody(tmp_path: Path) -> None:
+    cluster = ClusterProcess(tmp_path, 2)
+    first, second = cluster.members
+    body = {"name": second.name, "raftURL": second.peer_url, "etcdURL": second.client_url}
+    with cluster.members[0], first.client() as client:
+        first.wait_ready()
+        assert curl("PUT", f"{first.peer_url}/join", json.dumps(body)).status == 200
+        assert client.put("/a", "1").node.value == "1"
+        assert client.list_machines() == [first.client_url, second.client_url]
+        with second:
+            second.wait_ready()
+            assert client.list_machines() == [first.client_url, second.client_url]
+            assert curl("GET", f"{second.client_url}/v2/keys/a?quorum=true").status == 200
+
+
 def test_the_config_is_for_all_members(cluster: ClusterProcess) -> None:
     leader = cluster.wait_leader()
     follower = next(member for member in cluster.members if member is not leader)
     given = '{"activeSize":1, "removeDelay":0.5,"syncInterval":0.1}'
-    form = "application/x-www-form-urlencoded"
-    answer = curl("PUT", f"{follower.peer_url}/v2/admin/config", given, form)
+    answer = curl("PUT", f"{follower.peer_url}/v2/admin/config", given, FORM)
     assert (answer.status, answer.location) == (307, f"{leader.peer_url}/v2/admin/config")
-    answer = curl("PUT", f"{leader.peer_url}/v2/admin/config", given, form)
+    answer = curl("PUT", f"{leader.peer_url}/v2/admin/config", given, FORM)
     assert answer.body == b'{"activeSize":3,"removeDelay":2,"syncInterval":1}\n'
     for member in cluster.members:
         url = f"{member.peer_url}/v2/admin/config"

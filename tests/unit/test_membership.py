@@ -1,7 +1,9 @@
 """Members and attributes survive a restart; a removed id stays removed."""
 
+import msgspec
 import pytest
 
+from kvorum.backend.base import Table
 from kvorum.backend.memory import MemoryBackend
 from kvorum.membership import Attributes, Cluster, Member, MembershipFault
 from kvorum.raft.types import ConfState
@@ -107,3 +109,33 @@ def test_what_cannot_be_changed(
     cluster.put(Member(7, "seven", ("http://h:7",)))
     cluster.remove(7)
     assert cluster.find_fault(add, remove) is fault
+
+
+@pytest.mark.parametrize(
+    ("member_id", "fault"),
+    [
+        pytest.param(2, None, id="a learner"),
+        pytest.param(1, MembershipFault.NOT_LEARNER, id="a voter"),
+        pytest.param(9, MembershipFault.NOT_FOUND, id="a stranger"),
+        pytest.param(7, MembershipFault.REMOVED, id="one that is gone"),
+    ],
+)
+def test_only_a_learner_is_promoted(
+    cluster: Cluster, member_id: int, fault: MembershipFault | None
+) -> None:
+    cluster.put(Member(7, "seven", ("http://h:7",)))
+    cluster.remove(7)
+    cluster.set_conf_state(ConfState(voters=(1,), learners=(2,)))
+    assert cluster.find_promotion_fault(member_id) is fault
+
+
+def test_who_joins_is_told_from_other_learners_after_a_restart(backend: MemoryBackend) -> None:
+    joining = Member(3, "three", ("http://h:3",), is_joining=True)
+    Cluster(backend).put(joining)
+    assert list(restored(backend)) == [joining]
+
+
+def test_a_member_stored_before_there_were_joining_ones_is_none(backend: MemoryBackend) -> None:
+    fields = (1, "one", ONE.peer_urls, ONE.client_urls, 0, 0)
+    backend.put(Table.MEMBERS, (1).to_bytes(8, "big"), msgspec.msgpack.encode(fields))
+    assert list(restored(backend)) == [ONE]

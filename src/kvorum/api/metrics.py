@@ -86,7 +86,7 @@ def _server_samples(server: Server) -> Iterator[Sample]:
     yield f"etcd_server_version{{{own_version}}}", gauge, "What it is compatible with.", 1
     yield "etcd_server_has_leader", gauge, "Whether a leader is known.", figures.has_leader
     yield "etcd_server_is_leader", gauge, "Whether this member leads.", figures.is_leader
-    yield "etcd_server_is_learner", gauge, "Whether this member has no vote.", 0
+    yield "etcd_server_is_learner", gauge, "Whether this member has no vote.", figures.is_learner
     yield "etcd_server_leader_changes_seen_total", counter, "Leaders that were seen.", changes
     for name, kind, text, value in (
         ("committed_total", gauge, "The last committed entry of the log.", figures.committed_index),

@@ -34,7 +34,7 @@ from kvorum.mvcc.lease import Lessor
 from kvorum.mvcc.record import Changes
 from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
-from kvorum.raft.types import ConfChange, Entry, EntryType
+from kvorum.raft.types import ConfChange, Entry, EntryType, MemberId
 from kvorum.v2 import commands as v2
 from kvorum.v2.tree import Tree
 
@@ -58,6 +58,7 @@ class MembershipApplied(Struct):
     added: Member | None
     removed: Member | None
     fault: MembershipFault | None = None
+    promoted: Member | None = None
 
 
 class Applier:
@@ -124,11 +125,14 @@ class Applier:
             cluster_id, is_legacy = change.birth
             self.cluster.set_attributes(Attributes(cluster_id=cluster_id, is_legacy=is_legacy))
         fault = self.cluster.find_fault(change.add, change.remove)
+        if fault is None and change.promote:
+            fault = self.cluster.find_promotion_fault(change.promote)
         if fault is not None:
             return MembershipApplied(change.id, conf_change, None, None, fault)
         removed = self._remove(change)
         added = self._add(change)
-        return MembershipApplied(change.id, conf_change, added, removed)
+        promoted = self._promote(change.promote) if change.promote else None
+        return MembershipApplied(change.id, conf_change, added, removed, promoted=promoted)
 
     def _remove(self, change: MembershipChange) -> Member | None:
         removed = self.cluster.remove(change.remove) if change.remove else None
@@ -150,13 +154,22 @@ class Applier:
         self.cluster.put(member)
         return member
 
+    def _promote(self, member_id: MemberId) -> Member:
+        """Takes no revision: clients of a 0.4 cluster know the machine since it has its seat."""
+        member = msgspec.structs.replace(self.cluster.members[member_id], is_joining=False)
+        self.cluster.put(member)
+        return member
+
     def _update_member(self, command: UpdateMember) -> object:
         known = self.cluster.members.get(command.member.id)
         if known is None:
             return None
         peer_urls = known.peer_urls if command.keeps_peer_urls else command.member.peer_urls
         member = msgspec.structs.replace(
-            command.member, peer_urls=peer_urls, created_index=known.created_index
+            command.member,
+            peer_urls=peer_urls,
+            created_index=known.created_index,
+            is_joining=known.is_joining,  # it may have got its vote since this was proposed
         )
         return self._put(member)
 

@@ -67,12 +67,14 @@ class MembershipChange(Struct, array_like=True):
         add: the member that takes a seat, None when one only leaves.
         remove: the id that goes for good, 0 when none.
         birth: cluster id and era, in the entries a cluster is born with.
+        promote: the learner that gets a vote, 0 when none.
     """
 
     id: int
     add: Member | None = None
     remove: MemberId = 0
     birth: tuple[int, bool] | None = None
+    promote: MemberId = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

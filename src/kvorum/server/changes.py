@@ -7,8 +7,8 @@ already, or gone.
 
 Rules: every completion is called exactly once. After a timeout the change may still be made: the
 answer says that the outcome is unknown.
-The caller: `applied` for every change that is applied, `again` at every heartbeat, `close` at the
-end.
+The caller: `applied` for every change that is applied; `again` soon after it, for those that had to
+wait for it, and at every heartbeat; `close` at the end.
 """
 
 import logging

@@ -57,6 +57,7 @@ class Figures(Struct, frozen=True):
 
     has_leader: bool
     is_leader: bool
+    is_learner: bool
     committed_index: int
     applied_index: int
     pending_proposals: int

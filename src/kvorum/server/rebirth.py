@@ -158,7 +158,7 @@ def _seat_alone(cluster: Cluster, member: Member, cluster_id: int, *, is_legacy:
     cluster.set_attributes(
         msgspec.structs.replace(cluster.attributes, cluster_id=cluster_id, is_legacy=is_legacy)
     )
-    cluster.put(member)
+    cluster.put(msgspec.structs.replace(member, is_joining=False))
     cluster.set_conf_state(ConfState(voters=(member.id,)))
 
 

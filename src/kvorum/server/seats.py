@@ -7,6 +7,8 @@ Rules:
     A known name without an id has lost its data, and with it its votes. It must not come back as
     the voter it was: it could vote twice in one term, or be counted for entries it no longer
     holds. It gets a new id, and one joint change takes the old one away and adds the new one.
+    Whoever gets a new id is a learner at first, and is promoted once it has caught up
+    (`promotion.py`): a seat whose holder never hears of it must not count for a quorum.
     A known name without an id, while the member of that name is alive, is somebody else: refused.
 
 One seat is given at a time: who comes next must meet a cluster that has room.
@@ -140,14 +142,20 @@ class Seats:
     def _seat_anew(
         self, known: Member | None, request: SeatRequest, completion: SeatCompletion
     ) -> None:
+        cluster = self._server.cluster
+        # Who was given no vote on purpose does not get one by losing its data.
+        is_learner = (
+            known is not None and not known.is_joining and known.id in cluster.conf_state.learners
+        )
         member = Member(
             id=self._server.clock.random_below((1 << 63) - 1) + 1,
             name=request.name,
             peer_urls=(request.peer_url,),
             client_urls=(request.client_url,),
+            is_joining=not is_learner,
         )
         steps: tuple[ConfChangeSingle, ...] = (
-            ConfChangeSingle(ConfChangeType.ADD_VOTER, member.id),
+            ConfChangeSingle(ConfChangeType.ADD_LEARNER, member.id),
         )
         if known is not None:
             steps = (

@@ -40,6 +40,7 @@ from kvorum.server.files import Files, Identity
 from kvorum.server.leases import Leases
 from kvorum.server.logkeeper import LogKeeper
 from kvorum.server.metrics import Figures, Metrics
+from kvorum.server.promotion import Promotion
 from kvorum.server.proposals import Completion, Proposals
 from kvorum.server.reads import ReadCompletion, Reads
 from kvorum.server.stats import ServerStats
@@ -142,6 +143,9 @@ class Server:
         self._proposals = Proposals(self._raft, self._applier, clock, timeout)
         self._reads = Reads(self._raft, clock, timeout, config.election_ms / 1000)
         self._changes = MembershipChanges(self._raft, clock, timeout)
+        self._promotion = Promotion(
+            self._raft, self.cluster, clock, config.election_ms / 1000, self.is_responsive
+        )
         waiting = (self._proposals, self._reads)
         self._driver = Driver(
             self._raft, opened.storage, opened.wal, self._applier, waiting, self._hooks()
@@ -167,8 +171,7 @@ class Server:
         self._has_left = False
         self._heartbeat_countdown = TICKS_PER_HEARTBEAT
         self._commit_at = 0.0
-        self._hanging_number = 0
-        self._hanging_since = 0.0
+        self._hanging_number, self._hanging_since = 0, 0.0
 
     # What handlers ask.
 
@@ -182,11 +185,17 @@ class Server:
         """Raft's current term here."""
         return self._driver.term
 
+    @property
+    def has_vote(self) -> bool:
+        """Whether this member counts for quorums, as far as it knows."""
+        return self.member_id in self.cluster.conf_state.voters
+
     def figures(self) -> Figures:
         """What this member is like right now, for `/metrics`."""
         return Figures(
             has_leader=self.leader_id != NO_MEMBER,
             is_leader=self.is_leader,
+            is_learner=self.member_id in self.cluster.conf_state.learners,
             committed_index=self._raft.status().commit,
             applied_index=self.applied_index,
             pending_proposals=self._proposals.pending_count,
@@ -213,7 +222,10 @@ class Server:
         self.wake()
 
     def when_ready(self, callback: Callable[[], None]) -> None:
-        """Calls back once a leader is known, and the cluster knows where this member is served."""
+        """Calls back once a leader is known, and this member by the cluster.
+
+        Who joins waits for its vote, too: what it would tell clients before is old.
+        """
         self._on_ready = callback
         self.wake()
 
@@ -438,6 +450,8 @@ class Server:
         if self.config.snapshot:
             self._log_keeper.keep(self.cluster)
         self._sync_peers()
+        if self.is_leader and self._promotion.promote():
+            self.wake()
         if self._on_ready is not None and self._is_ready():
             callback, self._on_ready = self._on_ready, None
             callback()
@@ -446,7 +460,8 @@ class Server:
         is_born = bool(self.cluster.attributes.config_index) or not self.cluster.is_legacy
         if self.leader_id == NO_MEMBER or not is_born:
             return False
-        return self._upkeep.introduce(self.member_id)
+        is_known = self._upkeep.introduce(self.member_id)
+        return is_known and not self.cluster.members[self.member_id].is_joining
 
     def _send(self, messages: list[Message]) -> None:
         now = self.clock.monotonic()
@@ -491,6 +506,7 @@ class Server:
         if is_leader != self.is_leader:
             self.is_leader = is_leader
             self._upkeep.leadership_changed(is_leader)
+            self._promotion.reset()
             if not is_leader:
                 self.leases.deposed()
                 self._on_deposed()
@@ -519,12 +535,20 @@ class Server:
                 _log.info("%s: peer %s: '%s'", self.name, verb, member.name)
         self._sync_peers()
         self._changes.applied(outcome)
+        self._schedule_if_running(self._change_again)
+        if outcome.promoted is not None:
+            _log.debug("%s: '%s' has a vote from now on", self.name, outcome.promoted.name)
         if outcome.removed is None or outcome.removed.id != self.member_id:
             return
         if self.is_leader:
             _log.info("%s: leads no longer than until another member can", self.name)
         else:
             self.leave()
+
+    def _change_again(self) -> None:
+        """Raft takes one change at a time: whoever waited for the last one goes on."""
+        self._changes.again(self.clock.monotonic())
+        self.wake()
 
     def _sync_peers(self) -> None:
         if self._peers_generation == self.cluster.generation:

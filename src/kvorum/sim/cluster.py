@@ -522,7 +522,8 @@ class SimCluster:
         """Proposes that a learner gets a vote."""
         self.trace.note(f"{leader.name} proposes to promote {member_id:x}")
         steps = (ConfChangeSingle(ConfChangeType.ADD_VOTER, member_id),)
-        leader.server.change_membership(MembershipChange(id=0), steps, _ignore)
+        change = MembershipChange(id=0, promote=member_id)
+        leader.server.change_membership(change, steps, _ignore)
 
     def ghosts(self, leader: Process) -> list[MemberId]:
         """Members that live nowhere: who asked for them never heard that they got their seat."""

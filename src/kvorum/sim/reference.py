@@ -17,13 +17,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kvorum.apply.applier import Applier
+from kvorum.apply.applier import Applier, MembershipApplied
 from kvorum.apply.commands import decode_batch
 from kvorum.backend.memory import MemoryBackend
 from kvorum.membership import Member
 from kvorum.mvcc.record import Change, Changes, encode
 from kvorum.mvcc.revision import Revision, pack, to_key
 from kvorum.mvcc.watch import WatchHub
+from kvorum.raft.confchange import changed
 from kvorum.raft.types import Entry, EntryType, Index, MemberId, Term
 from kvorum.sim.history import RevisionNumber, Violation
 from kvorum.v2 import commands as v2
@@ -99,7 +100,10 @@ class Reference:
         Raises:
             Violation: it expires a key before its time.
         """
-        self._applier.apply(entry)
+        outcome = self._applier.apply(entry)
+        if isinstance(outcome, MembershipApplied) and outcome.fault is None:
+            cluster = self._applier.cluster  # who votes decides who can be promoted
+            cluster.set_conf_state(changed(cluster.conf_state, outcome.conf_change))
         self.terms.append(entry.term)
         mark = self._mark()
         if mark.compacted_revision != self.marks[-1].compacted_revision:

@@ -196,9 +196,14 @@ class _World:
                 raise Violation(f"a healed cluster has done nothing for {patience:.1f} s")
 
     def _has_converged(self) -> bool:
-        """Whether all that run have everything, and none waits to take part."""
+        """Whether all that run have everything, and none waits to take part, or for its vote."""
         is_waiting = any(host.is_waiting for host in self.cluster.hosts)
-        return not is_waiting and self.judges.has_converged()
+        return not is_waiting and not self._is_joining() and self.judges.has_converged()
+
+    def _is_joining(self) -> bool:
+        servers = [process.server for process in self.cluster.processes]
+        own = [one.cluster.members.get(one.member_id) for one in servers]
+        return any(member is not None and member.is_joining for member in own)
 
     def _await(self, condition: Callable[[], bool], patience: float, otherwise: str) -> None:
         deadline = self.loop.now + patience

@@ -17,7 +17,7 @@ LINE = re.compile(r"^[a-z_]+(\{[a-z_]+=\"[^\"]+\"\})? [0-9.e+-]+$")
 def page_of(client: Any) -> str:
     sums = Metrics(leader_changes=4)
     sums.log_syncs.observe(0.003)
-    client.server.figures = lambda: Figures(True, False, 9, 8, 7, 6, sums)
+    client.server.figures = lambda: Figures(True, False, True, 9, 8, 7, 6, sums)
     answer = client.get("/metrics")
     assert answer.status == 200
     assert answer.header_lines["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -31,6 +31,7 @@ def test_the_names_that_dashboards_use(either: Any) -> None:
     for line in (
         "etcd_server_has_leader 1",
         "etcd_server_is_leader 0",
+        "etcd_server_is_learner 1",
         "etcd_server_leader_changes_seen_total 4",
         "etcd_server_proposals_committed_total 9",
         "etcd_server_proposals_applied_total 8",
@@ -96,7 +97,7 @@ def test_buckets_add_up() -> None:
 
 
 def test_a_few_figures_as_json(modern: Any, legacy: Any) -> None:
-    modern.server.figures = lambda: Figures(True, True, 9, 8, 7, 6, Metrics())
+    modern.server.figures = lambda: Figures(True, True, False, 9, 8, 7, 6, Metrics())
     answer = modern.get("/debug/vars")
     assert answer.header_lines["Content-Type"] == "application/json; charset=utf-8"
     told = json.loads(answer.text)

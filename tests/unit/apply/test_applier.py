@@ -1,5 +1,6 @@
 """Entries to state: in order, each once, the same everywhere, with what survives a restart."""
 
+import msgspec
 import pytest
 
 from kvorum.apply.applier import Applied, Applier, MembershipApplied
@@ -18,7 +19,14 @@ from kvorum.backend.memory import MemoryBackend
 from kvorum.errors import KeyExists
 from kvorum.membership import ClusterConfig, Member, MembershipFault
 from kvorum.raft.confchange import encode_conf_change
-from kvorum.raft.types import ConfChange, ConfChangeSingle, ConfChangeType, Entry, EntryType
+from kvorum.raft.types import (
+    ConfChange,
+    ConfChangeSingle,
+    ConfChangeType,
+    ConfState,
+    Entry,
+    EntryType,
+)
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Event
 from kvorum.v3.commands import Compact
@@ -198,6 +206,34 @@ def test_a_change_that_came_too_late_does_nothing(log: Log) -> None:
     assert log.change(MembershipChange(4, remove=2)).fault is MembershipFault.REMOVED
     assert set(log.applier.cluster.members) == {1}
     assert log.revision == revision + 1
+
+
+def test_a_promotion_takes_no_revision(log: Log) -> None:
+    outcome = log.change(MembershipChange(1, add=msgspec.structs.replace(TWO, is_joining=True)))
+    assert outcome.added is not None
+    log.applier.cluster.set_conf_state(ConfState(voters=(1,), learners=(2,)))
+    before, revision = log.applier.cluster.members[2], log.revision
+    assert before.is_joining
+    promoted = log.change(MembershipChange(2, promote=2)).promoted
+    assert promoted == msgspec.structs.replace(before, is_joining=False)
+    assert log.applier.cluster.members[2] == promoted
+    assert log.revision == revision
+
+
+def test_who_left_before_its_promotion_gets_no_vote(log: Log) -> None:
+    log.change(MembershipChange(1, add=TWO))
+    log.change(MembershipChange(2, remove=2))
+    outcome = log.change(MembershipChange(3, promote=2))
+    assert (outcome.fault, outcome.promoted) == (MembershipFault.REMOVED, None)
+
+
+def test_an_update_that_crosses_a_promotion_does_not_undo_it(log: Log) -> None:
+    joining = msgspec.structs.replace(TWO, is_joining=True)
+    log.change(MembershipChange(1, add=joining))
+    log.applier.cluster.set_conf_state(ConfState(voters=(1,), learners=(2,)))
+    log.change(MembershipChange(2, promote=2))
+    log.apply(UpdateMember(joining, keeps_peer_urls=True))
+    assert not log.applier.cluster.members[2].is_joining
 
 
 def test_who_introduces_itself_keeps_the_peer_urls_it_was_given(log: Log) -> None:

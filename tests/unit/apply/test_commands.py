@@ -48,7 +48,7 @@ def test_every_kind_of_command_is_in_that_test() -> None:
 
 
 def test_a_change_of_membership_comes_back_as_it_was() -> None:
-    change = MembershipChange(5, add=MEMBER, remove=9, birth=(7, True))
+    change = MembershipChange(5, add=MEMBER, remove=9, birth=(7, True), promote=8)
     step = ConfChangeSingle(ConfChangeType.ADD_VOTER, 1)
     conf_change = ConfChange((step,), encode_membership_change(change))
     assert decode_conf_change(encode_conf_change(conf_change)) == (conf_change, change)

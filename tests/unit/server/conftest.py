@@ -234,8 +234,12 @@ class MemoryCluster:
         self.run_until(lambda: bool(answers))
         seat = answers[0]
         if isinstance(seat, Seat):
-            member.run(bootstrap.sit_down(config, member.files, seat))
+            self.sit_down(member, seat)
         return answers
+
+    def sit_down(self, member: Member, seat: Seat) -> None:
+        """Starts a member in a seat it was given."""
+        member.run(bootstrap.sit_down(member.config, member.files, seat))
 
     def leader(self) -> Member:
         self.run_until(lambda: bool(self._leaders()), "a leader")
@@ -296,11 +300,11 @@ def single(cluster: MemoryCluster) -> Member:
 
 @pytest.fixture
 def three(cluster: MemoryCluster, single: Member) -> list[Member]:
-    """Three members, joined the 0.4 way, all caught up."""
+    """Three voters, joined the 0.4 way, all caught up."""
     members = [single]
     for number in (2, 3):
         member = cluster.add(cluster.legacy_config(number))
         cluster.join(member)
         members.append(member)
-    cluster.run_until(lambda: all(len(m.server.cluster.members) == 3 for m in members))
+    cluster.run_until(lambda: all(len(m.server.cluster.conf_state.voters) == 3 for m in members))
     return members

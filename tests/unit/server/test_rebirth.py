@@ -117,6 +117,19 @@ def test_a_copy_has_what_the_log_holds_and_ids_of_its_own(tmp_path: Path) -> Non
     files.close()
 
 
+def test_who_was_still_joining_has_a_vote_when_it_is_alone(tmp_path: Path) -> None:
+    joining = msgspec.structs.replace(ONE, is_joining=True)
+    make_data(tmp_path / "data", change(joining, 1, is_addition=True))
+    back_up(tmp_path / "data", tmp_path / "copy", SystemClock())
+    files = DiskFiles(tmp_path / "copy", lambda _: None, lambda error: pytest.fail(str(error)))
+    state = Applier(files.backend)
+    state.restore()
+    (member,) = state.cluster
+    assert not member.is_joining
+    files.backend.close()
+    files.close()
+
+
 def test_what_was_not_known_to_be_committed_is_kept(tmp_path: Path) -> None:
     make_data(tmp_path / "data", change(ONE, 1, is_addition=True), Entry(1, 0), commit=1)
     back_up(tmp_path / "data", tmp_path / "copy", SystemClock())
