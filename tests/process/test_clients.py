@@ -229,8 +229,9 @@ API_2 = {"ETCDCTL_API": "2"}
 class Etcdctl:
     """An etcdctl of theirs, told to speak API 2."""
 
-    def __init__(self, program: str) -> None:
-        self._program = program
+    def __init__(self, release: str) -> None:
+        self.release = release
+        self._program = find_program(release, "etcdctl")
 
     def command(self, server: ServerProcess, *arguments: str) -> list[str]:
         return [self._program, "--endpoints", server.client_url, *SHOWN, *arguments]
@@ -249,7 +250,7 @@ class Etcdctl:
 
 @pytest.fixture(scope="module", params=["3.5.1", "3.4"])
 def etcdctl(request: pytest.FixtureRequest) -> Etcdctl:
-    return Etcdctl(find_program(request.param, "etcdctl"))
+    return Etcdctl(request.param)
 
 
 def refusal(etcdctl: Etcdctl, server: ServerProcess, *arguments: str) -> tuple[int, str]:
@@ -315,15 +316,20 @@ def test_etcdctl_of_today_watches(members: ClusterProcess, place: str, etcdctl: 
 def test_etcdctl_of_today_runs_a_command_for_an_event(
     members: ClusterProcess, place: str, etcdctl: Etcdctl, tmp_path: Path
 ) -> None:
+    if etcdctl.release == "3.4":
+        pytest.skip("its exec-watch runs nothing, against real etcd 3.4 neither")
     server, told = members.members[0], tmp_path / "told"
-    with server.client() as client:
-        before = str(client.put(f"{place}/key", "1").node.modified_index)
-        client.put(f"{place}/key", "2")
+    with server.client() as writer:
+        before = str(writer.put(f"{place}/key", "1").node.modified_index)
+        writer.put(f"{place}/key", "2")
     script = f"echo $ETCD_WATCH_ACTION $ETCD_WATCH_KEY $ETCD_WATCH_VALUE > {told}"
     line = ["exec-watch", "--after-index", before, f"{place}/key", "--", "/bin/sh", "-c", script]
-    with subprocess.Popen(etcdctl.command(server, *line), env=API_2) as process:
+    process = subprocess.Popen(etcdctl.command(server, *line), env=API_2)
+    try:
         wait_until(lambda: told.exists() and told.read_text(), WAIT_SECONDS, "the command to run")
+    finally:
         process.kill()
+        process.wait()
     assert told.read_text() == f"set {place}/key 2\n"
 
 

@@ -6,6 +6,7 @@ here and was removed is told so by the status GONE: it may rely on it.
 Source: RFC 9110, section 7.8.
 """
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -58,7 +59,7 @@ def refusal_head(*, was_removed: bool) -> bytes:
     return b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\n" % status
 
 
-def read_caller(headers: dict[bytes, bytes], cluster_id: int, own_id: MemberId) -> Caller:
+def read_caller(headers: Mapping[bytes, bytes], cluster_id: int, own_id: MemberId) -> Caller:
     """Who calls, and whether this member may answer."""
     caller = _number(headers, b"x-kvorum-member-id")
     if headers.get(b"upgrade") != PROTOCOL:
@@ -74,7 +75,7 @@ def read_caller(headers: dict[bytes, bytes], cluster_id: int, own_id: MemberId) 
     return Caller(caller, fault, headers.get(b"x-kvorum-peer-url", b"").decode("ascii", "replace"))
 
 
-def _number(headers: dict[bytes, bytes], name: bytes) -> int:
+def _number(headers: Mapping[bytes, bytes], name: bytes) -> int:
     try:
         return int(headers.get(name, b"0"), 16)
     except ValueError:

@@ -46,6 +46,9 @@ class FakeInstaller:
         assert not self.is_aborted
         self.chunks.append(chunk)
 
+    def prepare(self) -> tuple[int, int]:
+        raise AssertionError("only the server installs")
+
     def finish(self) -> None:
         raise AssertionError("only the server installs")
 
