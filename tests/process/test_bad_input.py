@@ -258,9 +258,9 @@ def request(method: bytes, path: bytes, body: bytes = b"", headers: bytes = b"")
 
 
 def test_a_method_that_is_not_served_is_refused(target: ServerProcess) -> None:
-    answer = talk(target.client_port, request(b"PATCH", b"/v2/keys/a"))
-    assert status(answer) == (404 if target.era is Era.LEGACY else 405)
-    assert status(talk(target.client_port, request(b"FROB", b"/v2/keys/a"))) == 404
+    for method in (b"PATCH", b"FROB"):
+        answer = talk(target.client_port, request(method, b"/v2/keys/a"))
+        assert status(answer) == (404 if target.era is Era.LEGACY else 405)
 
 
 def test_a_malformed_form_loses_the_pair_or_is_refused(target: ServerProcess) -> None:
