@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from kvorum.api.jsonbody import describe_fault
+from kvorum.api.jsonbody import FAULTS, describe_fault
 from kvorum.api.reply import JSON, TEXT, Replies
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
 from kvorum.membership import ClusterConfig, Member, MembershipFault
@@ -64,7 +64,7 @@ class Admin:
             return
         try:
             given = msgspec.json.decode(exchange.body, type=dict[str, msgspec.Raw])
-        except msgspec.DecodeError as error:
+        except FAULTS as error:
             text = describe_fault(exchange.body, error, "EOF")
             self._replies.text(exchange, text.encode() + b"\n", 500)
             return
@@ -160,7 +160,7 @@ def _number(given: msgspec.Raw | None, default: float) -> float:
         return default
     try:
         number = msgspec.json.decode(given, type=float)
-    except msgspec.DecodeError:
+    except FAULTS:
         return default
     return min(number, NUMBER_MAX) if math.isfinite(number) else default
 

@@ -5,12 +5,15 @@ Source: reference contract, v2-api sections 8 and 15.
 
 import msgspec
 
+FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a body raises: strings need not be UTF-8, and nesting has no end."""
+
 _SPACE = b" \t\r\n"
 _FIRST_OF_A_VALUE = b'{["-0123456789tfn'
 _TRUNCATED = "truncated"
 
 
-def describe_fault(body: bytes, error: msgspec.DecodeError, end: str) -> str:
+def describe_fault(body: bytes, error: Exception, end: str) -> str:
     """Why the body could not be decoded.
 
     Args:
@@ -24,4 +27,4 @@ def describe_fault(body: bytes, error: msgspec.DecodeError, end: str) -> str:
     if found[0] not in _FIRST_OF_A_VALUE:
         character = found.decode("utf-8", "replace")[0]
         return f"invalid character '{character}' looking for beginning of value"
-    return str(error)
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)

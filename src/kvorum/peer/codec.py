@@ -68,7 +68,7 @@ def decode_messages(payload: bytes) -> list[Message]:
     """The messages of a MESSAGES frame. Raises RemoteProtocolError for anything else."""
     try:
         return _decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError(f"messages cannot be read: {error}") from error
 
 

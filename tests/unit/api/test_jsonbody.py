@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from kvorum.api.jsonbody import describe_fault
+from kvorum.api.jsonbody import FAULTS, describe_fault
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,22 @@ def test_faults_are_told_in_the_words_of_etcd(body: bytes, text: str) -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
         msgspec.json.decode(body, type=dict[str, int])
     assert describe_fault(body, caught.value, "EOF") == text
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"a":"\xff"}', "invalid start byte"),
+        (b'{"b":' + b"[" * 100_000, "nested too deep"),
+    ],
+)
+def test_bodies_that_are_no_text_or_have_no_end_are_faults_too(body: bytes, text: str) -> None:
+    class Known(msgspec.Struct):
+        a: str = ""
+
+    with pytest.raises(FAULTS) as caught:
+        msgspec.json.decode(body, type=Known)
+    assert text in describe_fault(body, caught.value, "EOF")
 
 
 def test_other_faults_say_where_they_are() -> None:

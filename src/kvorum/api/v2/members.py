@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kvorum.api.jsonbody import describe_fault
+from kvorum.api.jsonbody import FAULTS, describe_fault
 from kvorum.api.reply import JSON, NO_SNIFFING, TEXT, Replies
 from kvorum.membership import Member, MembershipFault
 from kvorum.protocol.exchange import Exchange
@@ -150,7 +150,7 @@ class Members:
             return None
         try:
             urls = msgspec.json.decode(exchange.body, type=_Request).peer_urls
-        except msgspec.DecodeError as error:
+        except FAULTS as error:
             text = describe_fault(exchange.body, error, "unexpected end of JSON input")
             self._refuse(exchange, 400, text)
             return None
