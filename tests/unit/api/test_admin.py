@@ -173,6 +173,7 @@ def test_only_numbers_count(given: bytes, merged: ClusterConfig) -> None:
     [
         (b"junk", "invalid character 'j' looking for beginning of value\n"),
         (b"", "EOF\n"),
+        (b'{"other":' + b"[" * 100_000, "nested too deep\n"),
     ],
 )
 def test_a_config_that_is_no_json_is_an_error(desk: Desk, body: bytes, text: str) -> None:

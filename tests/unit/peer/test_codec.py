@@ -101,6 +101,13 @@ def test_unknown_kind_is_refused() -> None:
         FrameReader().receive_data(codec._HEAD.pack(0, 0, 9))
 
 
+def test_messages_that_are_nested_without_end_are_refused() -> None:
+    # In a field that nobody knows: it is skipped, and has to be walked through for that.
+    unknown = b"\x91\xdc\x00\x0d\x06\x01\x02" + b"\x00" * 4 + b"\x90\xc2\x00\x00\xc0"
+    with pytest.raises(RemoteProtocolError, match="cannot be read"):
+        decode_messages(unknown + b"\x91" * 100_000)
+
+
 @given(st.binary(max_size=80))
 @settings(deadline=None, max_examples=200)
 def test_random_payload_is_messages_or_refused(payload: bytes) -> None:

@@ -120,6 +120,11 @@ def test_a_member_is_removed_once(modern: Any, desk: Desk) -> None:
     [
         (b"junk", "invalid character 'j' looking for beginning of value"),
         (b"", "unexpected end of JSON input"),
+        (
+            b'{"peerURLs":["\xff"]}',
+            "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        ),
+        (b'{"other":' + b"[" * 100_000, "nested too deep"),
         (b'{"peerURLs":[]}', "no valid URLs given"),
         (b"{}", "no valid URLs given"),
         (
