@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.process.conftest import find_program
 
 from kvorum.config import Era
 from kvorum.testing import ServerProcess
@@ -21,7 +22,6 @@ from kvorum.testing import ServerProcess
 pytestmark = pytest.mark.process
 
 OURS = [sys.executable, "-m", "kvorum.cli.etcdctl.main"]
-DEBIAN = Path(os.environ.get("KVORUM_ETCD_3_4", "/usr/bin")) / "etcdctl"
 SECONDS = 30.0
 
 SCRIPT = r"""
@@ -335,9 +335,8 @@ def test_etcdctl_says_what_etcdctl_says(modern: ServerProcess, etcd_programs: Pa
     assert not found, "\n".join(found)
 
 
-@pytest.mark.skipif(not DEBIAN.exists(), reason="etcdctl 3.4 comes from Debian's etcd-client")
 def test_etcdctl_says_what_debians_says(modern: ServerProcess) -> None:
-    theirs = run_script([str(DEBIAN)], modern)
+    theirs = run_script([find_program("3.4", "etcdctl")], modern)
     found = list(differences(run_script(OURS, modern), theirs))
     assert not found, "\n".join(found)
 

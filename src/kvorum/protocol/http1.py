@@ -59,7 +59,7 @@ KNOWN_FIELDS_MAX = 256
 KNOWN_FIELDS_BYTES_MAX = 1024
 """Header blocks kept by a listener, and the size of the largest: half a megabyte at most."""
 
-METHODS = {name.encode(): name for name in ("GET", "PUT", "POST", "DELETE")}
+_PLAIN_METHODS = {name.encode(): name for name in ("GET", "PUT", "POST", "DELETE")}
 """Methods whose plain requests are read without the parser."""
 
 _plain_line = re.compile(
@@ -380,7 +380,7 @@ class Http1Connection:
         if len(body) != length:
             return False
         method, target = plain.groups()
-        exchange = Exchange(self, METHODS[method], target, headers)
+        exchange = Exchange(self, _PLAIN_METHODS[method], target, headers)
         exchange.body = body
         self._queue.append(exchange)
         self._events.append(exchange)
