@@ -113,6 +113,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """3.x: goes into the cluster id, so that clusters with equal URLs do not mix."""
     force_new_cluster: bool = False
     """Restart as the only member of the cluster, whoever else was in it."""
+    strict_reconfig_check: bool = True
+    """3.x: whether a change of members that would leave no living quorum is refused."""
     max_retry_attempts: int = 3
     """0.4: rounds over `peers` before the join is given up; 0 tries for ever."""
     retry_interval_seconds: float | None = None

@@ -1,19 +1,25 @@
-"""Settings from a file: 0.4's TOML, with keys from the table of flags.
+"""Settings from a file: 0.4's TOML and 3.x's YAML, with keys from the table of flags.
 
-Rules:
+Rules of 0.4:
     flag > variable > -config FILE > /etc/etcd/etcd.conf > default
-    keys and tables that are unknown are ignored, as in 0.4
-    a value of the wrong type is an error that names the file and the key
-    3.x's YAML is refused: nothing that reads it is among what this package needs
+    keys and tables that are unknown are ignored
+Rules of 3.x:
+    with --config-file, no other flag and no variable counts; what was given there is warned of
+    keys are the names of the flags; TLS stands in two tables, without `peer-` in front
+    a key that is unknown is warned of
+Of both: a value of the wrong type is an error that names the file and the key.
 The caller: `add_files` once a server is to be started; nothing is read for help or version.
 Source: reference contract, v2-api section 10; v3-operations section 1.
 """
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from kvorum.cli.flags import FLAGS, Flag, Given, Invocation, Kind, UsageError
+import msgspec
+
+from kvorum.cli.flags import FLAGS, Flag, Given, Invocation, Kind, LogWarning, UsageError
 from kvorum.errors import ConfigError
 
 SYSTEM_PATH = Path("/etc/etcd/etcd.conf")
@@ -25,7 +31,7 @@ TYPES: dict[Kind, tuple[type, ...]] = {
     Kind.BOOLEAN: (bool,),
     Kind.VERBOSITY: (bool,),
     Kind.INTEGER: (int,),
-    Kind.RETENTION: (int,),
+    Kind.RETENTION: (int, str),
     Kind.SECONDS: (int, float),
 }
 """What a value must be; a string where nothing is said, or a list of strings for LIST_KINDS."""
@@ -36,45 +42,88 @@ def add_files(invocation: Invocation, system_path: Path = SYSTEM_PATH) -> Invoca
 
     Raises:
         UsageError: a 0.4 file cannot be read.
-        ConfigError: a 3.x file was given.
+        ConfigError: a 3.x file cannot be read.
     """
     named = [one for one in invocation.given if one.flag.kind is Kind.CONFIG_FILE]
     if not invocation.is_legacy:
-        if named:
-            raise ConfigError(
-                [
-                    f"--config-file {named[0].text}: this release does not read YAML;"
-                    " give the settings as flags or as ETCD_ variables"
-                ]
-            )
-        return invocation
+        return _replace_by_file(invocation, Path(named[0].text)) if named else invocation
     paths = [Path(one.text) for one in named]
     if system_path.exists():
         paths.append(system_path)
     given = {one.flag: one for one in invocation.given}
     for path in paths:
-        for one in _read(path):
+        for one in _read_toml(path):
             given.setdefault(one.flag, one)
     ordered = sorted(given.values(), key=lambda one: FLAGS.index(one.flag))
     return invocation._replace(given=ordered)
 
 
-def _read(path: Path) -> list[Given]:
+def _replace_by_file(invocation: Invocation, path: Path) -> Invocation:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = _decode_yaml(path)
+        given = list(_givens(path, table, is_legacy=False))
+    except UsageError as error:
+        raise ConfigError(error.faults) from error
+    known = {key for flag in FLAGS for key in _parts(flag.modern_file_key)}
+    ignored = [one.name for one in invocation.given if one.flag.kind is not Kind.CONFIG_FILE]
+    unknown = [key for key in _keys(table) if key not in known]
+    warnings = [
+        *(LogWarning(f"{path} counts alone: this is ignored", {"setting": one}) for one in ignored),
+        *(LogWarning(f"unrecognized key in {path}", {"key": one}) for one in unknown),
+    ]
+    return invocation._replace(given=given, warnings=[*invocation.warnings, *warnings])
+
+
+def _decode_yaml(path: Path) -> Table:
+    text = _text_of(path, is_legacy=False)
+    try:
+        return msgspec.yaml.decode(text, type=Table | None) or {}
+    except msgspec.DecodeError as error:
+        reason = " ".join(str(error).split())
+        text = f"{path}: error converting YAML to JSON: yaml: {reason}"
+        raise UsageError(text, is_legacy=False) from error
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    """The key and the table it is in."""
+    return (key, key.partition(".")[0])
+
+
+def _keys(table: Table) -> Iterator[str]:
+    for key, value in table.items():
+        yield key
+        if isinstance(value, dict):
+            yield from (f"{key}.{inner}" for inner in value)
+
+
+def _read_toml(path: Path) -> list[Given]:
+    text = _text_of(path, is_legacy=True)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}", is_legacy=True) from error
+    return list(_givens(path, table, is_legacy=True))
+
+
+def _text_of(path: Path, *, is_legacy: bool) -> str:
+    try:
+        return path.read_text("utf-8")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"open {path}: {reason}", is_legacy=True) from error
-    except ValueError as error:  # TOML's and UTF-8's errors both are
-        raise UsageError(f"{path}: {error}", is_legacy=True) from error
-    found = []
+        raise UsageError(f"open {path}: {reason}", is_legacy=is_legacy) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: {error}", is_legacy=is_legacy) from error
+
+
+def _givens(path: Path, table: Table, *, is_legacy: bool) -> Iterator[Given]:
     for flag in FLAGS:
-        value = _find(table, flag.file_key) if flag.file_key else None
+        key = flag.file_key if is_legacy else flag.modern_file_key
+        value = _find(table, key) if key else None
         if value is not None:
-            name = f"{path}: {flag.file_key}"
-            text = _text(flag, name, value)
-            found.append(Given(flag, name, text, is_from_environment=True))
-    return [one for one in found if one.text]
+            name = f"{path}: {key}"
+            text = _text(flag, name, value, is_legacy=is_legacy)
+            if text:
+                yield Given(flag, name, text, is_from_environment=True)
 
 
 def _find(table: Table, key: str) -> object:
@@ -85,17 +134,17 @@ def _find(table: Table, key: str) -> object:
     return value.get(rest) if isinstance(value, dict) else None
 
 
-def _text(flag: Flag, name: str, value: object) -> str:
+def _text(flag: Flag, name: str, value: object, *, is_legacy: bool) -> str:
     """The value as it would stand on a command line.
 
     Raises:
         UsageError: it is of the wrong type.
     """
     if flag.kind in LIST_KINDS and isinstance(value, list):
-        return ",".join(_text(flag, name, item) for item in value)
+        return ",".join(_text(flag, name, item, is_legacy=is_legacy) for item in value)
     expected = TYPES.get(flag.kind, (str,))
     if type(value) not in expected:
         wanted = " or ".join(one.__name__ for one in expected)
         text = f"Type mismatch for {name}: Expected {wanted} but found {type(value).__name__}"
-        raise UsageError(text, is_legacy=True)
+        raise UsageError(text, is_legacy=is_legacy)
     return str(value).lower() if isinstance(value, bool) else str(value)

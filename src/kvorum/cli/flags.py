@@ -98,6 +98,17 @@ class Flag(NamedTuple):
         is_in_table = dash and table in FILE_TABLES
         return f"{table}.{file_name(rest)}" if is_in_table else file_name(self.legacy)
 
+    @property
+    def modern_file_key(self) -> str:
+        """The key that sets this in 3.x's file, a dot between table and key; empty for none."""
+        if self.group == GROUP_HELP or self.kind is Kind.CONFIG_FILE:
+            return ""
+        if self.group != GROUP_TLS or not self.modern:
+            return self.modern
+        is_peer = self.modern.startswith("peer-")
+        table = "peer-transport-security" if is_peer else "client-transport-security"
+        return f"{table}.{self.modern.removeprefix('peer-')}"
+
 
 FILE_TABLES = {"peer", "cluster"}
 """Flags that begin with these words stand in a table of that name in 0.4's file."""
@@ -138,8 +149,8 @@ FLAGS = (
     ),
     Flag(
         GROUP_MEMBER, "config-file", "config", Kind.CONFIG_FILE, "", "FILE", "",
-        "/etc/etcd/etcd.conf, if it exists", "The 0.4 way: a TOML file with any of these"
-        " settings. 3.x has YAML there, which this release does not read.",
+        "/etc/etcd/etcd.conf, if it exists", "A file with any of these settings. The 0.4 way:"
+        " TOML, and flags and variables win. The 3.x way: YAML, and nothing else counts.",
     ),
     Flag(
         GROUP_LEGACY, "", "addr", Kind.ADDRESS, "advertised_client_urls", "HOST:PORT", "",
@@ -216,6 +227,11 @@ FLAGS = (
     Flag(
         GROUP_MODERN, "initial-cluster-token", "", Kind.TEXT, "initial_cluster_token", "TOKEN",
         "etcd-cluster", "", "Goes into the cluster's id, so that two clusters never mix.",
+    ),
+    Flag(
+        GROUP_MODERN, "strict-reconfig-check", "", Kind.BOOLEAN, "strict_reconfig_check", "",
+        "true", "", "Refuse to add or remove a member when too few of those that stay are started"
+        " and alive to go on.",
     ),
     Flag(
         GROUP_TIMING, "heartbeat-interval", "peer-heartbeat-interval", Kind.INTEGER,

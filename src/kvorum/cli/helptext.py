@@ -67,7 +67,9 @@ cleared by "-flag=false". A flag that only 0.4 had starts the server the 0.4 way
 is the 3.x way; the two kinds do not mix. Every setting has a variable too: ETCD_ and the
 flag's name in capitals, "-" as "_"; the flag wins. The 0.4 way, a TOML file may hold settings,
 too: the flag's name with "-" as "_"; what begins with peer- or cluster- stands in a table [peer] or
-[cluster]. A variable wins over -config FILE, and that over /etc/etcd/etcd.conf.
+[cluster]. A variable wins over -config FILE, and that over /etc/etcd/etcd.conf. The 3.x way, the
+file of --config-file is YAML with the flags' names, TLS in the tables client-transport-security and
+peer-transport-security, and no other flag or variable counts beside it.
 """
 
 
@@ -92,8 +94,10 @@ def reference_page() -> str:
     ]
     for group, flags in _groups():
         parts.append(f"\n## {group}\n\n")
-        parts.append("| 3.x | 0.4 | variable | 0.4 file | setting | value | default | meaning |\n")
-        parts.append("|---|---|---|---|---|---|---|---|\n")
+        parts.append(
+            "| 3.x | 0.4 | variable | 0.4 file | 3.x file | setting | value | default | meaning |\n"
+        )
+        parts.append("|---|---|---|---|---|---|---|---|---|\n")
         parts += [_row(flag) for flag in flags]
     parts.append("\n## Old 0.4 spellings\n\nThey work, and say on stderr what to use instead.\n\n")
     parts.append("| old | use |\n|---|---|\n")
@@ -139,6 +143,7 @@ def _row(flag: Flag) -> str:
         f"`-{flag.legacy}`" if flag.legacy else "",
         ", ".join(f"`{name}`" for name in variables),
         f"`{flag.file_key}`" if flag.file_key else "",
+        f"`{flag.modern_file_key}`" if flag.modern_file_key else "",
         f"`{flag.field}`" if flag.field else "",
         flag.unit.replace("|", "\\|"),
         _default(flag),

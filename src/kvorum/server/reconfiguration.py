@@ -3,10 +3,11 @@
 Any member may be asked. It checks what it knows and has the change committed; what follows from
 replicated state is checked once more where the change is applied.
 
-Rules (etcd's strict check): after the change, a quorum of the voters must be alive, and must have
-told their names, which a member does when it is first started. One exception: a cluster of one may
-always grow to two. Removing a member that is down never makes things worse, so it is never refused
-while there is a quorum to decide it.
+Rules (etcd's strict check; a 3.x server may be told to leave it out): after the change, a quorum of
+the voters must be alive, and must have told their names, which a member does when it is first
+started. One exception: a cluster of one may always grow to two. Removing a member that is down
+never makes things worse, so it is never refused while there is a quorum to decide it. The last
+member stays, checked or not.
 Source: reference contract, v2-api sections 8 and 15, v3-grpc on the member calls; Raft thesis,
 chapter 4.
 """
@@ -85,10 +86,14 @@ class Reconfiguration:
         if member_id not in voters:
             return None
         rest = [voter for voter in voters if voter != member_id]
+        if not rest:
+            return MembershipFault.TOO_FEW_STARTED
         return self._find_quorum_fault(rest, len(rest))
 
     def _find_quorum_fault(self, voters: Collection[MemberId], size: int) -> MembershipFault | None:
         """Whether these, of a configuration of `size` voters, are too few that could decide."""
+        if not self._server.config.strict_reconfig_check:
+            return None
         members = self._server.cluster.members
         started = [voter for voter in voters if voter in members and members[voter].name]
         quorum = size // 2 + 1

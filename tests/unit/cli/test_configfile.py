@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kvorum.cli import configfile, flags, settings
-from kvorum.config import Config
+from kvorum.config import Config, TlsFiles
 from kvorum.errors import ConfigError
 
 WHOLE = """
@@ -137,14 +137,102 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         configfile.add_files(flags.parse(["-config", str(path)], {}), tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment"),
-    [(["--config-file", "etcd.yml"], {}), ([], {"ETCD_CONFIG_FILE": "etcd.yml"})],
-)
-def test_yaml_is_refused(arguments: list[str], environment: dict[str, str]) -> None:
-    invocation = flags.parse(arguments, environment)
+MODERN = """
+name: m9
+data-dir: /var/lib/m9
+listen-client-urls: http://127.0.0.1:2479,http://127.0.0.1:2480
+advertise-client-urls: http://127.0.0.1:2479
+heartbeat-interval: 60
+election-timeout: 600
+auto-compaction-mode: revision
+auto-compaction-retention: "500"
+strict-reconfig-check: false
+cors: [http://a, http://b]
+initial-cluster: m9=http://localhost:2380
+log-level:
+client-transport-security:
+  cert-file: c.pem
+  key-file: c.key
+  client-cert-auth: true
+peer-transport-security:
+  trusted-ca-file: ca.pem
+"""
+
+
+def modern(
+    tmp_path: Path, text: str | bytes, *arguments: str, **environment: str
+) -> settings.Settings:
+    path = tmp_path / "etcd.yml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    invocation = flags.parse([*arguments, "--config-file", str(path)], environment)
+    return settings.build(configfile.add_files(invocation))
+
+
+def test_the_modern_file_has_every_kind_of_setting(tmp_path: Path) -> None:
+    made = modern(tmp_path, MODERN)
+    config = made.config
+    assert (config.name, config.data_dir) == ("m9", Path("/var/lib/m9"))
+    assert [one.port for one in config.client_listen_addresses] == [2479, 2480]
+    assert (config.heartbeat_ms, config.election_ms) == (60, 600)
+    assert config.auto_compaction_retention == 500
+    assert not config.strict_reconfig_check
+    assert config.cors == ("http://a", "http://b")
+    assert config.log_level == "info"
+    shown = TlsFiles(cert_file=Path("c.pem"), key_file=Path("c.key"), client_cert_auth=True)
+    assert config.client_tls == shown
+    assert config.peer_tls == TlsFiles(ca_file=Path("ca.pem"))
+
+
+def test_json_is_yaml_and_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    assert modern(tmp_path, '{"name": "j", "snapshot-count": 7}').config.snapshot_count == 7
+    assert modern(tmp_path, "").config == Config()
+
+
+def test_beside_the_modern_file_nothing_counts_and_that_is_said(tmp_path: Path) -> None:
+    made = modern(tmp_path, "name: file", "--snapshot-count", "7", ETCD_LOG_LEVEL="debug")
+    assert made.config == Config(name="file", data_dir=Path("file.etcd"))
+    warned = [one.fields["setting"] for one in made.warnings if "counts alone" in one.text]
+    assert warned == ["snapshot-count", "ETCD_LOG_LEVEL"]
+
+
+def test_the_modern_file_may_be_named_by_its_variable(tmp_path: Path) -> None:
+    path = tmp_path / "etcd.yml"
+    path.write_text("name: file", "utf-8")
+    invocation = flags.parse([], {"ETCD_CONFIG_FILE": str(path)})
     assert not invocation.is_legacy
-    with pytest.raises(ConfigError, match=r"--config-file etcd\.yml: this release does not read"):
+    assert settings.build(configfile.add_files(invocation)).config.name == "file"
+
+
+def test_unknown_keys_of_the_modern_file_are_warned_of(tmp_path: Path) -> None:
+    text = "nmae: a\ncert-file: c\npeer-transport-security: {cert_file: c}\n"
+    made = modern(tmp_path, text)
+    unknown = [one.fields["key"] for one in made.warnings if "unrecognized key" in one.text]
+    assert unknown == ["nmae", "cert-file", "peer-transport-security.cert_file"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("name: [", "error converting YAML to JSON: yaml: while parsing"),
+        ("- name", "Expected `object"),
+        (b"name: \xff", "'utf-8' codec"),
+        ("name: 5", "name: Expected str but found int"),
+        ("heartbeat-interval: '100'", "heartbeat-interval: Expected int but found str"),
+        ("log-level: loud", 'invalid value "loud" for .*etcd.yml: log-level'),
+    ],
+)
+def test_a_modern_file_that_makes_no_sense_is_named(
+    tmp_path: Path, text: str | bytes, fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=fault) as caught:
+        modern(tmp_path, text)
+    assert not isinstance(caught.value, flags.UsageError)
+    assert "etcd.yml" in str(caught.value)
+
+
+def test_a_modern_file_that_is_not_there() -> None:
+    invocation = flags.parse(["--config-file", "nofile.yml"], {})
+    with pytest.raises(ConfigError, match=r"^open nofile.yml: no such file or directory$"):
         configfile.add_files(invocation)
 
 
@@ -154,5 +242,15 @@ def test_keys_are_those_of_the_contract() -> None:
     assert keys["peer-bind-addr"] == "peer.bind_addr"
     assert keys["vv"] == "very_verbose"
     assert keys["config"] == keys["version"] == keys["help"] == ""
+    used = [key for key in keys.values() if key]
+    assert len(set(used)) == len(used)
+
+
+def test_keys_of_the_modern_file_are_those_of_the_contract() -> None:
+    keys = {flag.modern: flag.modern_file_key for flag in flags.FLAGS if flag.modern}
+    assert keys["name"] == "name"
+    assert keys["peer-cert-file"] == "peer-transport-security.cert-file"
+    assert keys["trusted-ca-file"] == "client-transport-security.trusted-ca-file"
+    assert keys["config-file"] == keys["version"] == keys["help"] == ""
     used = [key for key in keys.values() if key]
     assert len(set(used)) == len(used)

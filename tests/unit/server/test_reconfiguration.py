@@ -1,5 +1,6 @@
 """Members are added, moved and removed; never so that no quorum is left alive."""
 
+import msgspec
 import pytest
 from tests.unit.server.conftest import Member, MemoryCluster
 
@@ -126,6 +127,30 @@ def test_a_removal_without_living_quorum_is_refused(
 def test_the_last_member_stays(cluster: MemoryCluster, single: Member) -> None:
     own_id = single.server.member_id
     assert Asked(cluster, single).remove(own_id) is MembershipFault.TOO_FEW_STARTED
+
+
+def without_strict_check(member: Member) -> Member:
+    changed = msgspec.structs.replace(member.server.config, strict_reconfig_check=False)
+    member.server.config = changed
+    return member
+
+
+def test_without_the_strict_check_a_living_member_may_go_before_a_dead_one(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
+    leader, dead, living = leader_and_followers(cluster, three)
+    living_id = living.server.member_id
+    dead.crash()
+    cluster.advance(3)
+    assert isinstance(Asked(cluster, without_strict_check(leader)).remove(living_id), Seat)
+
+
+def test_without_the_strict_check_the_last_member_stays(
+    cluster: MemoryCluster, single: Member
+) -> None:
+    own_id = single.server.member_id
+    asked = Asked(cluster, without_strict_check(single))
+    assert asked.remove(own_id) is MembershipFault.TOO_FEW_STARTED
 
 
 def test_who_is_no_member_cannot_be_removed(cluster: MemoryCluster, three: list[Member]) -> None:
