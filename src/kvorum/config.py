@@ -111,6 +111,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """3.x: start a cluster, or join the one whose members `initial_cluster` lists."""
     initial_cluster_token: str = "etcd-cluster"  # noqa: S105 -- a name, not a secret
     """3.x: goes into the cluster id, so that clusters with equal URLs do not mix."""
+    forgets_data: bool = False
+    """0.4: what the data directory holds of a member is removed, and a new one begins."""
     force_new_cluster: bool = False
     """Restart as the only member of the cluster, whoever else was in it."""
     strict_reconfig_check: bool = True

@@ -129,6 +129,9 @@ class RunningServer:
         peer_sockets = [self._bind(address) for address in config.peer_listen_addresses]
         client_sockets = [self._bind(address) for address in config.client_listen_addresses]
         has_data = DataDir.has_data(config.data_dir)
+        if has_data and config.forgets_data:
+            _log.warning("%s: -force: what %s held is removed", config.name, config.data_dir)
+            has_data = False
 
         def post(callback: Callable[[], object]) -> None:
             loop.call_soon_threadsafe(callback)
@@ -137,7 +140,14 @@ class RunningServer:
             loop.add_reader(fd, callback)
             return partial(loop.remove_reader, fd)
 
-        open_files = partial(DiskFiles, config.data_dir, post, self._disk_failed, watch)
+        open_files = partial(
+            DiskFiles,
+            config.data_dir,
+            post,
+            self._disk_failed,
+            watch,
+            forgets_data=config.forgets_data,
+        )
         opened = await open_member(config, self._clock, open_files, has_data=has_data)
         identity = opened.identity
         transport = Transport(

@@ -71,3 +71,33 @@ def test_a_member_that_moved_is_listed_where_it_is(tmp_path: Path, era: Era) -> 
     with server, server.client() as client:
         server.wait_ready()
         assert client.list_machines() == [server.client_url]
+
+
+def test_a_forced_member_begins_anew_on_its_old_directory(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    with server, server.client() as client:
+        server.wait_ready()
+        client.put("/key", "old")
+    server.add_arguments(["-f"])
+    with server, server.client() as client:
+        server.wait_ready()
+        assert f"machine1: -force: what {server.data_dir} held is removed" in server.log()
+        assert server.log().count("machine1 is starting a new cluster") == 2
+        assert client.put("/other", "new").node.modified_index == 3
+        assert [node.key for node in client.get("/").node.children] == ["/other"]
+
+
+def test_a_flag_that_sets_nothing_is_told_and_one_that_must_not_be_missed_refuses(
+    tmp_path: Path,
+) -> None:
+    with ServerProcess(tmp_path, era=Era.MODERN, arguments=["--max-wals=9"]) as server:
+        server.wait_ready()
+        assert '"msg":"--max-wals=9 has no effect: ' in server.log()
+    with ServerProcess(tmp_path, name="refused", arguments=["-trace=*"]) as server:
+        server.wait_ready()
+        assert "WARNING   | -trace=* has no effect: " in server.log()
+    refused = ServerProcess(tmp_path, name="m3", era=Era.MODERN, arguments=["--auth-token=jwt"])
+    with refused:
+        refused.wait_log("--auth-token=jwt is refused: there is no authentication of users yet")
+        assert refused.wait_exit() == 1
+    assert not refused.data_dir.exists()

@@ -19,7 +19,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from kvorum.cli.flags import FLAGS, Flag, Given, Invocation, Kind, LogWarning, UsageError
+from kvorum.cli.commandline import KNOWN, Given, Invocation, LogWarning, UsageError
+from kvorum.cli.flags import Effect, Flag, Kind
 from kvorum.errors import ConfigError
 
 SYSTEM_PATH = Path("/etc/etcd/etcd.conf")
@@ -54,7 +55,7 @@ def add_files(invocation: Invocation, system_path: Path = SYSTEM_PATH) -> Invoca
     for path in paths:
         for one in _read_toml(path):
             given.setdefault(one.flag, one)
-    ordered = sorted(given.values(), key=lambda one: FLAGS.index(one.flag))
+    ordered = sorted(given.values(), key=lambda one: KNOWN.index(one.flag))
     return invocation._replace(given=ordered)
 
 
@@ -64,7 +65,7 @@ def _replace_by_file(invocation: Invocation, path: Path) -> Invocation:
         given = list(_givens(path, table, is_legacy=False))
     except UsageError as error:
         raise ConfigError(error.faults) from error
-    known = {key for flag in FLAGS for key in _parts(flag.modern_file_key)}
+    known = {key for flag in KNOWN for key in _parts(flag.modern_file_key)}
     ignored = [one.name for one in invocation.given if one.flag.kind is not Kind.CONFIG_FILE]
     unknown = [key for key in _keys(table) if key not in known]
     warnings = [
@@ -116,7 +117,7 @@ def _text_of(path: Path, *, is_legacy: bool) -> str:
 
 
 def _givens(path: Path, table: Table, *, is_legacy: bool) -> Iterator[Given]:
-    for flag in FLAGS:
+    for flag in KNOWN:
         key = flag.file_key if is_legacy else flag.modern_file_key
         value = _find(table, key) if key else None
         if value is not None:
@@ -143,7 +144,7 @@ def _text(flag: Flag, name: str, value: object, *, is_legacy: bool) -> str:
     if flag.kind in LIST_KINDS and isinstance(value, list):
         return ",".join(_text(flag, name, item, is_legacy=is_legacy) for item in value)
     expected = TYPES.get(flag.kind, (str,))
-    if type(value) not in expected:
+    if flag.effect is Effect.SETS and type(value) not in expected:
         wanted = " or ".join(one.__name__ for one in expected)
         text = f"Type mismatch for {name}: Expected {wanted} but found {type(value).__name__}"
         raise UsageError(text, is_legacy=is_legacy)

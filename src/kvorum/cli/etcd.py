@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from kvorum import version
-from kvorum.cli import flags, helptext
+from kvorum.cli import commandline, helptext
 
 EXIT_REFUSED = 1
 EXIT_MODERN_USAGE = 2
@@ -33,14 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         return _dispatch(arguments)
-    except flags.UsageError as error:
+    except commandline.UsageError as error:
         return _refuse(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    invocation = flags.parse(arguments, os.environ)
+    invocation = commandline.parse(arguments, os.environ)
     if invocation.action == "version":
         print(_version_text(is_legacy=invocation.is_legacy))
         return 0
@@ -52,7 +52,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     return launch.start(invocation)
 
 
-def _refuse(error: flags.UsageError) -> int:
+def _refuse(error: commandline.UsageError) -> int:
     if error.is_legacy:
         print(helptext.usage(), error, "", sep="\n")
         return EXIT_REFUSED

@@ -6,8 +6,10 @@
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
+from operator import attrgetter
 
-from kvorum.cli.flags import FLAGS, Flag
+from kvorum.cli.flags import FLAGS, Effect, Flag
+from kvorum.cli.foreign import FOREIGN
 
 COLUMNS = 79
 
@@ -72,10 +74,15 @@ file of --config-file is YAML with the flags' names, TLS in the tables client-tr
 peer-transport-security, and no other flag or variable counts beside it.
 """
 
+FOREIGN_NOTE = """\
+Flags of etcd 0.4 to 3.6 that are not listed are known: those that protect or decide something
+are refused, others are passed over with a warning, unless the value asks for what is done anyway.
+"""
+
 
 def usage() -> str:
     """The whole help text, ending in a line end."""
-    parts = [SHORT_USAGE, "\n", EXAMPLES, "\n", RULES]
+    parts = [SHORT_USAGE, "\n", EXAMPLES, "\n", RULES, "\n", FOREIGN_NOTE]
     for group, flags in _groups():
         parts.append(f"\n{group}:\n\n")
         parts += [_entry(flag) for flag in flags]
@@ -101,8 +108,28 @@ def reference_page() -> str:
         parts += [_row(flag) for flag in flags]
     parts.append("\n## Old 0.4 spellings\n\nThey work, and say on stderr what to use instead.\n\n")
     parts.append("| old | use |\n|---|---|\n")
-    parts += [f"| `-{old}` | `-{flag.legacy}` |\n" for flag in FLAGS for old in flag.old_spellings]
+    parts += [
+        f"| `-{old}` | `-{flag.legacy}` |\n"
+        for flag in (*FLAGS, *FOREIGN)
+        for old in flag.old_spellings
+    ]
+    parts += ["\n## Flags of etcd that set nothing here\n\n", FOREIGN_NOTE]
+    for effect, title in ((Effect.PASSED_OVER, "Passed over"), (Effect.REFUSED, "Refused")):
+        parts.append(f"\n### {title}\n\n| flag | without a word | why |\n|---|---|---|\n")
+        parts += _foreign_rows(effect)
     return "".join(parts)
+
+
+def _foreign_rows(effect: Effect) -> Iterator[str]:
+    chosen = [flag for flag in FOREIGN if flag.effect is effect]
+    for (why, harmless), flags in groupby(chosen, key=attrgetter("help", "harmless")):
+        names = ", ".join(f"`{_dashed(flag)}`" for flag in flags)
+        values = ", ".join(f"`{value}`" for value in harmless if value)
+        yield f"| {names} | {values} | {why} |\n"
+
+
+def _dashed(flag: Flag) -> str:
+    return f"--{flag.modern}" if flag.modern else f"-{flag.legacy}"
 
 
 def _groups() -> Iterator[tuple[str, list[Flag]]]:
@@ -115,6 +142,8 @@ def _entry(flag: Flag) -> str:
     spellings = [f"--{flag.modern}{unit}"] if flag.modern else []
     if flag.legacy and flag.legacy != flag.modern:
         spellings.append(f"-{flag.legacy}{unit}")
+    if flag.short:
+        spellings.append(f"-{flag.short}{unit}")
     default = _default(flag)
     text = flag.help + (f" [{default}]" if default else "")
     indent = " " * 8
@@ -140,7 +169,7 @@ def _row(flag: Flag) -> str:
     )
     cells = [
         f"`--{flag.modern}`" if flag.modern else "",
-        f"`-{flag.legacy}`" if flag.legacy else "",
+        ", ".join(f"`-{name}`" for name in (flag.legacy, flag.short) if name),
         ", ".join(f"`{name}`" for name in variables),
         f"`{flag.file_key}`" if flag.file_key else "",
         f"`{flag.modern_file_key}`" if flag.modern_file_key else "",

@@ -15,7 +15,7 @@ import os
 
 from kvorum import logs
 from kvorum.cli import configfile, settings
-from kvorum.cli.flags import Invocation, UsageError
+from kvorum.cli.commandline import Invocation, UsageError
 from kvorum.config import Config
 from kvorum.errors import ConfigError, KvorumError
 

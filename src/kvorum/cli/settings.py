@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from kvorum.cli.flags import BOOLEAN_KINDS, Given, Invocation, Kind, LogWarning, UsageError
+from kvorum.cli.commandline import Given, Invocation, LogWarning, UsageError
+from kvorum.cli.flags import BOOLEAN_KINDS, Effect, Kind
 from kvorum.config import LEGACY_CONFIG, LOG_LEVELS, PORT_MAX, Address, Config, TlsFiles
 from kvorum.errors import ConfigError
 
@@ -57,6 +58,7 @@ def build(invocation: Invocation) -> Settings:
     }
     add = _Legacy(invocation) if is_legacy else _Modern(invocation)
     changes |= add.changes()
+    add.judge_foreign(invocation)
     config = structs.replace(LEGACY_CONFIG if is_legacy else Config(), **changes)
     if config.unsafe_no_fsync:
         text = "UNSAFE: fsync is off, so a power failure loses writes that were acknowledged"
@@ -87,6 +89,26 @@ class _EraSettings:
         """The file that was given to a flag, if any."""
         text = self.text(name)
         return Path(text) if text else None
+
+    def judge_foreign(self, invocation: Invocation) -> None:
+        """Passes over, or refuses, what is given to flags that set nothing."""
+        is_legacy = invocation.is_legacy
+        for one in invocation.given:
+            flag = one.flag
+            if flag.effect is Effect.SETS:
+                continue
+            text = one.text
+            if flag.kind is Kind.BOOLEAN:
+                text = str(_convert(one, _boolean, is_legacy=is_legacy)).lower()
+            if text in flag.harmless:
+                continue
+            dashes = "-" if is_legacy else "--"
+            name = one.name if one.is_from_environment else f"{dashes}{one.name}={one.text}"
+            verdict = f"{name} {flag.effect.value}: {flag.help}"
+            if flag.effect is Effect.REFUSED:
+                self.faults.append(verdict)
+            else:
+                self.warnings.append(LogWarning(verdict, {}))
 
     def retention(self, default_mode: str, default: int) -> int:
         """Revisions to keep."""
@@ -190,7 +212,7 @@ class _Legacy(_EraSettings):
         return peers
 
     def _verbosity(self) -> int:
-        for level, name in ((2, "vv"), (1, "v")):
+        for level, name in ((2, "vvv"), (2, "vv"), (1, "v")):
             one = self.given.get(name)
             if one and _convert(one, _boolean, is_legacy=True):
                 return level
@@ -210,10 +232,13 @@ class _Modern(_EraSettings):
             self.faults.append(
                 "--advertise-client-urls is required when --listen-client-urls is set explicitly"
             )
+        debug = self.given.get("debug")
+        is_debug = debug is not None and _convert(debug, _boolean, is_legacy=False)
         return {
             "name": name,
             "data_dir": Path(self.text("data-dir") or f"{name}.etcd"),
             "auto_compaction_retention": self.retention("periodic", 0),
+            **({"log_level": "debug"} if is_debug else {}),
             **self._listen("client", ""),
             **self._listen("peer", "peer-"),
         }

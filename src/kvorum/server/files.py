@@ -67,16 +67,25 @@ class DiskFiles:
     """A data directory, held by this process, with its backend open.
 
     `post` runs a callable on the owning thread, `watch` whenever a descriptor can be read;
-    `on_failure` is called there, once, when the disk has failed for good.
+    `on_failure` is called there, once, when the disk has failed for good. With `forgets_data` what
+    was in the directory is removed first.
     """
 
     def __init__(
-        self, data_dir: Path, post: Post, on_failure: OnFailure, watch: Watch | None = None
+        self,
+        data_dir: Path,
+        post: Post,
+        on_failure: OnFailure,
+        watch: Watch | None = None,
+        *,
+        forgets_data: bool = False,
     ) -> None:
         self._post = post
         self._watch = watch
         self._on_failure = on_failure
         self._directory = DataDir.open(data_dir)
+        if forgets_data:
+            self._directory.clear()
         self.log_path = self._directory.wal_dir
         backend = LmdbBackend.open(self._directory.backend_path, post)
         backend.on_failure = on_failure

@@ -78,6 +78,28 @@ class DataDir:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def clear(self) -> None:
+        """Removes what the member kept; call it before anything in here is opened.
+
+        The store goes first and the log's beginning before its end, so that what is left of an
+        interrupted removal is refused, and never taken for a member of earlier days.
+
+        Raises:
+            StorageError: something cannot be removed.
+        """
+        try:
+            for file in sorted(self.backend_path.parent.glob(f"{self.backend_path.name}*")):
+                file.unlink()
+            sync_directory(self.backend_path.parent)
+            for file in sorted(self.wal_dir.iterdir()):
+                if parse_name(file.name):
+                    file.unlink()
+                    sync_directory(self.wal_dir)
+        except OSError as error:
+            raise StorageError(
+                f"it cannot be removed: {error.strerror}", Path(error.filename or self.path)
+            ) from error
+
     def release(self) -> None:
         """Lets another process have it. May be called twice."""
         _unlock(self._locks)

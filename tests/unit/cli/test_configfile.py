@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kvorum.cli import configfile, flags, settings
+from kvorum.cli import commandline, configfile, flags, settings
+from kvorum.cli.commandline import UsageError
 from kvorum.config import Config, TlsFiles
 from kvorum.errors import ConfigError
 
@@ -47,7 +48,7 @@ def build(
     if system is not None:
         system_path.write_text(system, "utf-8")
     line = ["-config", str(path), *(arguments or [])]
-    invocation = flags.parse(line, environment or {})
+    invocation = commandline.parse(line, environment or {})
     return settings.build(configfile.add_files(invocation, system_path)).config
 
 
@@ -92,16 +93,16 @@ def test_a_file_of_peers_replaces_peers_wherever_it_was_named(tmp_path: Path) ->
 def test_the_systems_file_is_read_by_a_server_of_the_old_way_only(tmp_path: Path) -> None:
     path = tmp_path / "etcd.conf"
     path.write_text('name = "system"', "utf-8")
-    old = configfile.add_files(flags.parse(["-addr", "h:1"], {}), path)
+    old = configfile.add_files(commandline.parse(["-addr", "h:1"], {}), path)
     assert settings.build(old).config.name == "system"
-    new = configfile.add_files(flags.parse([], {}), path)
+    new = configfile.add_files(commandline.parse([], {}), path)
     assert settings.build(new).config.name == "default"
 
 
 def test_the_place_of_the_flag_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('name = "file"', "utf-8")
-    invocation = flags.parse(["-addr", "h:1", "-config", str(path)], {})
+    invocation = commandline.parse(["-addr", "h:1", "-config", str(path)], {})
     assert settings.build(configfile.add_files(invocation, tmp_path / "none")).config.name == "file"
 
 
@@ -118,23 +119,23 @@ def test_the_place_of_the_flag_does_not_matter(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_makes_no_sense_is_named(tmp_path: Path, text: str, fault: str) -> None:
-    with pytest.raises(flags.UsageError, match=fault) as caught:
+    with pytest.raises(UsageError, match=fault) as caught:
         build(tmp_path, text)
     assert caught.value.is_legacy
     assert "etcd.toml" in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    invocation = flags.parse(["-config", "nofile.toml"], {})
-    with pytest.raises(flags.UsageError, match=r"^open nofile.toml: no such file or directory$"):
+    invocation = commandline.parse(["-config", "nofile.toml"], {})
+    with pytest.raises(UsageError, match=r"^open nofile.toml: no such file or directory$"):
         configfile.add_files(invocation, tmp_path / "none")
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_bytes(b"name = '\xff'")
-    with pytest.raises(flags.UsageError, match=r"c\.toml: 'utf-8' codec"):
-        configfile.add_files(flags.parse(["-config", str(path)], {}), tmp_path / "none")
+    with pytest.raises(UsageError, match=r"c\.toml: 'utf-8' codec"):
+        configfile.add_files(commandline.parse(["-config", str(path)], {}), tmp_path / "none")
 
 
 MODERN = """
@@ -164,7 +165,7 @@ def modern(
 ) -> settings.Settings:
     path = tmp_path / "etcd.yml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    invocation = flags.parse([*arguments, "--config-file", str(path)], environment)
+    invocation = commandline.parse([*arguments, "--config-file", str(path)], environment)
     return settings.build(configfile.add_files(invocation))
 
 
@@ -198,7 +199,7 @@ def test_beside_the_modern_file_nothing_counts_and_that_is_said(tmp_path: Path) 
 def test_the_modern_file_may_be_named_by_its_variable(tmp_path: Path) -> None:
     path = tmp_path / "etcd.yml"
     path.write_text("name: file", "utf-8")
-    invocation = flags.parse([], {"ETCD_CONFIG_FILE": str(path)})
+    invocation = commandline.parse([], {"ETCD_CONFIG_FILE": str(path)})
     assert not invocation.is_legacy
     assert settings.build(configfile.add_files(invocation)).config.name == "file"
 
@@ -208,6 +209,30 @@ def test_unknown_keys_of_the_modern_file_are_warned_of(tmp_path: Path) -> None:
     made = modern(tmp_path, text)
     unknown = [one.fields["key"] for one in made.warnings if "unrecognized key" in one.text]
     assert unknown == ["nmae", "cert-file", "peer-transport-security.cert_file"]
+
+
+def test_what_sets_nothing_may_have_any_form_in_the_modern_file(tmp_path: Path) -> None:
+    text = "max-wals: 5\nlogger: zap\nauto-tls: 1\nproxy: 'off'\nproxy-failure-wait: 5000\n"
+    made = modern(tmp_path, text)
+    assert [one.text.partition(" has no")[0].rpartition(": ")[2] for one in made.warnings] == [
+        "unrecognized key in " + str(tmp_path / "etcd.yml"),
+        "max-wals",
+        "proxy-failure-wait",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("client-transport-security: {auto-tls: true}", "client-transport-security.auto-tls"),
+        ("peer-transport-security: {allowed-cn: a}", "peer-transport-security.allowed-cn"),
+        ("client-transport-security: {allowed-hostname: [a]}", "client-.*.allowed-hostname"),
+        ("cipher-suites: [A, B]", "cipher-suites"),
+    ],
+)
+def test_what_is_refused_is_refused_in_the_modern_file(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"etcd.yml: {key} is refused: "):
+        modern(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -226,12 +251,12 @@ def test_a_modern_file_that_makes_no_sense_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=fault) as caught:
         modern(tmp_path, text)
-    assert not isinstance(caught.value, flags.UsageError)
+    assert not isinstance(caught.value, UsageError)
     assert "etcd.yml" in str(caught.value)
 
 
 def test_a_modern_file_that_is_not_there() -> None:
-    invocation = flags.parse(["--config-file", "nofile.yml"], {})
+    invocation = commandline.parse(["--config-file", "nofile.yml"], {})
     with pytest.raises(ConfigError, match=r"^open nofile.yml: no such file or directory$"):
         configfile.add_files(invocation)
 

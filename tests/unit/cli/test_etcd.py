@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvorum.cli import etcd, helptext, launch
-from kvorum.cli.flags import Invocation, UsageError
+from kvorum.cli.commandline import Invocation, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_assertions_cannot_be_switched_off() -> None:
 def test_the_version_is_answered_without_loading_the_server() -> None:
     made = run("-X", "importtime", arguments=("-version",))
     loaded = {line.rpartition("|")[2].strip() for line in made.stderr.splitlines()}
-    assert "kvorum.cli.flags" in loaded
+    assert "kvorum.cli.commandline" in loaded
     heavy = {"asyncio", "logging", "msgspec", "socket", "uvloop", "kvorum.config", "kvorum.embed"}
     assert not heavy & loaded
 

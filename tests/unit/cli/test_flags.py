@@ -1,207 +1,36 @@
-from collections.abc import Sequence
+"""The table itself: what follows from a row."""
 
-import pytest
-
-from kvorum.cli import flags
-from kvorum.cli.flags import FLAGS, SPELLINGS, Invocation, UsageError
+from kvorum.cli.flags import FLAGS, GROUP_FOREIGN, GROUP_TLS, Flag, Kind
 
 
-def parse(line: str, **environment: str) -> Invocation:
-    return flags.parse(line.split(), environment)
+def flag(modern: str, legacy: str = "", group: str = GROUP_FOREIGN) -> Flag:
+    return Flag(group, modern, legacy, Kind.TEXT, "", "", "", "", "")
 
 
-def given(invocation: Invocation) -> dict[str, str]:
-    return {one.name: one.text for one in invocation.given}
+def test_variables_and_keys_follow_from_the_name() -> None:
+    row = flag("max-wals", "peer-bind-addr")
+    assert row.environment(is_legacy=False) == "ETCD_MAX_WALS"
+    assert row.environment(is_legacy=True) == "ETCD_PEER_BIND_ADDR"
+    assert (row.file_key, row.modern_file_key) == ("peer.bind_addr", "max-wals")
 
 
-def refusal(line: str, **environment: str) -> UsageError:
-    with pytest.raises(UsageError) as caught:
-        parse(line, **environment)
-    return caught.value
+def test_what_is_a_flag_only_has_neither_variable_nor_key() -> None:
+    row = flag("max-wals", "addr")._replace(is_flag_only=True)
+    assert not row.environment(is_legacy=False)
+    assert not row.environment(is_legacy=True)
+    assert (row.file_key, row.modern_file_key) == ("", "")
 
 
-@pytest.mark.parametrize(
-    "line", ["-addr 1:2", "--addr 1:2", "-addr=1:2", "--addr=1:2", "-addr 9:9 -addr 1:2"]
-)
-def test_one_dash_or_two_a_space_or_an_equals_sign_and_the_last_counts(line: str) -> None:
-    assert given(parse(line)) == {"addr": "1:2"}
+def test_tls_stands_in_tables_of_the_modern_file() -> None:
+    keys = {
+        "cert-file": "client-transport-security.cert-file",
+        "peer-cert-file": "peer-transport-security.cert-file",
+        "client-cert-auth": "client-transport-security.client-cert-auth",
+        "client-cert-allowed-hostname": "client-transport-security.allowed-hostname",
+        "peer-cert-allowed-cn": "peer-transport-security.allowed-cn",
+    }
+    assert {name: flag(name, group=GROUP_TLS).modern_file_key for name in keys} == keys
 
 
-def test_a_value_may_hold_equals_signs_and_begin_with_a_dash() -> None:
-    read = parse("--initial-cluster=m1=http://a:1 --name -x")
-    assert given(read) == {"initial-cluster": "m1=http://a:1", "name": "-x"}
-
-
-def test_a_boolean_takes_no_second_word() -> None:
-    read = parse("-snapshot false -addr 1:2")
-    assert given(read) == {"snapshot": "true"}
-    assert read.extra == ["false", "-addr", "1:2"]
-    assert given(parse("-snapshot=false")) == {"snapshot": "false"}
-
-
-@pytest.mark.parametrize("line", ["-name m -- -addr 1:2", "-name m - -addr 1:2"])
-def test_reading_stops_at_two_dashes_or_a_word(line: str) -> None:
-    read = parse(line)
-    assert not read.is_legacy
-    assert given(read) == {"name": "m"}
-
-
-@pytest.mark.parametrize(
-    ("line", "is_legacy"),
-    [
-        ("", False),
-        ("-name m", False),
-        ("-name m -data-dir d -snapshot-count 5 -cors * -unsafe-no-fsync", False),
-        ("-addr 127.0.0.1:4001", True),
-        ("--addr 127.0.0.1:4001", True),
-        ("-name m -peers 127.0.0.1:7001", True),
-        ("-v", True),
-        ("-n m", True),
-        ("-listen-client-urls http://127.0.0.1:1", False),
-    ],
-)
-def test_the_flags_choose_the_era(line: str, is_legacy: bool) -> None:
-    assert parse(line).is_legacy is is_legacy
-
-
-@pytest.mark.parametrize(
-    ("variable", "is_legacy"),
-    [
-        ("ETCD_ADDR", True),
-        ("ETCD_SNAPSHOTCOUNT", True),
-        ("ETCD_SNAPSHOT_COUNT", False),
-        ("ETCD_NAME", False),
-        ("ETCD_LISTEN_PEER_URLS", False),
-    ],
-)
-def test_without_such_flags_the_variables_choose_it(variable: str, is_legacy: bool) -> None:
-    assert parse("-name m", **{variable: "1"}).is_legacy is is_legacy
-
-
-def test_flags_choose_over_variables() -> None:
-    read = parse("--heartbeat-interval 10", ETCD_ADDR="1:2", ETCD_ELECTION_TIMEOUT="90")
-    assert not read.is_legacy
-    assert given(read) == {"heartbeat-interval": "10", "ETCD_ELECTION_TIMEOUT": "90"}
-
-
-def test_the_eras_do_not_mix() -> None:
-    text = "-addr starts a server the 0.4 way and --initial-cluster the 3.x way: use one"
-    error = refusal("--initial-cluster a=http://b:1 -addr 1:2")
-    assert (str(error), error.is_legacy) == (text, False)
-    assert "ETCD_ADDR" in str(refusal("", ETCD_ADDR="1:2", ETCD_INITIAL_CLUSTER="a=http://b:1"))
-
-
-@pytest.mark.parametrize(
-    ("line", "text", "is_legacy"),
-    [
-        ("-zzz", "flag provided but not defined: -zzz", False),
-        ("--bogus", "flag provided but not defined: -bogus", False),
-        ("-addr 1:2 -zzz x", "flag provided but not defined: -zzz", True),
-        ("-zzz x -addr 1:2", "flag provided but not defined: -zzz", True),
-        ("-addr", "flag needs an argument: -addr", True),
-        ("--name", "flag needs an argument: -name", False),
-        ("-one -two", "flag provided but not defined: -one", False),
-        ("---name x", "bad flag syntax: ---name", False),
-        ("-=x", "bad flag syntax: -=x", False),
-    ],
-)
-def test_a_line_that_cannot_be_read_is_refused_in_its_era(
-    line: str,
-    text: str,
-    is_legacy: bool,
-) -> None:
-    error = refusal(line)
-    assert (str(error), error.is_legacy) == (text, is_legacy)
-
-
-@pytest.mark.parametrize(
-    ("line", "action", "is_legacy"),
-    [
-        ("-version", "version", True),
-        ("--version", "version", False),
-        ("--version -addr 1:2", "version", True),
-        ("-h -version", "version", True),
-        ("-h", "help", False),
-        ("--help", "help", False),
-        ("-zzz -h", "help", False),
-        ("--version=false", "run", False),
-    ],
-)
-def test_version_and_help_come_before_a_server(line: str, action: str, is_legacy: bool) -> None:
-    read = parse(line)
-    assert (read.action, read.is_legacy) == (action, is_legacy)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("C", "peers"), ("CF", "peers-file"), ("n", "name"), ("c", "addr"), ("cl", "bind-addr"),
-        ("s", "peer-addr"), ("sl", "peer-bind-addr"), ("d", "data-dir"),
-        ("m", "max-result-buffer"), ("r", "max-retry-attempts"),
-        ("snapshotCount", "snapshot-count"), ("peer-heartbeat-timeout", "peer-heartbeat-interval"),
-    ],
-)  # fmt: skip
-def test_an_old_spelling_works_and_says_what_to_use(old: str, new: str) -> None:
-    read = parse(f"-{old} 7")
-    assert read.is_legacy
-    assert given(read) == {new: "7"}
-    assert read.notices == [f"[deprecated] use -{new}, not -{old}"]
-
-
-def test_variables_fill_what_flags_leave_open() -> None:
-    read = parse("-addr 1:2", ETCD_ADDR="3:4", ETCD_NAME=" m ", ETCD_PEERS="", HOME="/root")
-    assert given(read) == {"addr": "1:2", "ETCD_NAME": "m"}
-    assert read.warnings == []
-
-
-def test_a_shadowed_variable_is_reported_the_modern_way() -> None:
-    read = parse("--name m", ETCD_NAME="other")
-    assert given(read) == {"name": "m"}
-    assert [one.text for one in read.warnings] == ["environment variable is shadowed by its flag"]
-
-
-def test_an_unknown_variable_is_reported_the_modern_way() -> None:
-    read = parse("", ETCD_BOGUS="1", ETCD_UNSUPPORTED_ARCH="arm64", ETCDCTL_API="3")
-    assert [(one.text, one.fields) for one in read.warnings] == [
-        ("unrecognized environment variable", {"environment-variable": "ETCD_BOGUS=1"})
-    ]
-    assert parse("-addr 1:2", ETCD_BOGUS="1").warnings == []
-
-
-@pytest.mark.parametrize(
-    ("text", "means"), [("0", "false"), ("false", "false"), ("1", "true"), ("maybe", "true")]
-)
-def test_a_legacy_boolean_variable_is_false_only_in_two_words(text: str, means: str) -> None:
-    read = parse("-addr 1:2", ETCD_VERBOSE=text)
-    assert given(read) == {"addr": "1:2", "ETCD_VERBOSE": means}
-
-
-def names(*, is_legacy: bool) -> Sequence[str]:
-    return [flag.name(is_legacy=is_legacy) for flag in FLAGS if flag.name(is_legacy=is_legacy)]
-
-
-def test_no_word_means_two_flags() -> None:
-    old = [word for flag in FLAGS for word in flag.old_spellings]
-    for era in (names(is_legacy=True), names(is_legacy=False)):
-        assert len(set(era)) == len(era)
-    words = {*names(is_legacy=True), *names(is_legacy=False), *old, "h"}
-    assert set(SPELLINGS) == words
-    assert not set(old) & {*names(is_legacy=True), *names(is_legacy=False)}
-
-
-def test_the_release_has_the_flags_its_contract_lists() -> None:
-    legacy = (
-        "name addr bind-addr peer-addr peer-bind-addr peers peers-file data-dir"
-        " peer-heartbeat-interval peer-election-timeout snapshot snapshot-count cors"
-        " max-result-buffer max-retry-attempts retry-interval http-read-timeout"
-        " http-write-timeout v vv version help"
-    )
-    modern = (
-        "name data-dir listen-client-urls advertise-client-urls listen-peer-urls"
-        " initial-advertise-peer-urls initial-cluster initial-cluster-state"
-        " initial-cluster-token heartbeat-interval election-timeout snapshot-count cors"
-        " enable-v2 max-request-bytes auto-compaction-mode auto-compaction-retention"
-        " log-level unsafe-no-fsync version help"
-    )
-    assert set(legacy.split()) <= set(names(is_legacy=True))
-    assert set(modern.split()) <= set(names(is_legacy=False))
+def test_every_row_has_a_name_and_a_meaning() -> None:
+    assert all((row.modern or row.legacy) and row.help for row in FLAGS)

@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from kvorum.cli import flags, launch
+from kvorum.cli import commandline, launch
+from kvorum.cli.commandline import UsageError
 from kvorum.config import Config
 from kvorum.errors import ConfigError, StorageError
 
@@ -39,7 +40,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         module = ModuleType("kvorum.embed")
         module.run = run  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "kvorum.embed", module)
-        return launch.start(flags.parse(line.split(), environment))
+        return launch.start(commandline.parse(line.split(), environment))
 
     return start_with
 
@@ -98,7 +99,7 @@ def test_settings_that_cannot_be_used_never_reach_the_server(start: Start, capfd
 
 
 def test_a_value_that_cannot_be_read_is_left_to_the_command(start: Start) -> None:
-    with pytest.raises(flags.UsageError, match="parse error"):
+    with pytest.raises(UsageError, match="parse error"):
         start("--heartbeat-interval x", AssertionError("the server was started"))
 
 

@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from kvorum.cli import flags
-from kvorum.cli.flags import FLAGS, Flag, Kind, UsageError
+from kvorum.cli import commandline, flags
+from kvorum.cli.commandline import UsageError
+from kvorum.cli.flags import FLAGS, Flag, Kind
 from kvorum.cli.settings import CONVERTERS, Settings, build, parse_urls, split_host_port
 from kvorum.config import LEGACY_CONFIG, Address, Config, TlsFiles
 from kvorum.errors import ConfigError
 
 
 def built(line: str, **environment: str) -> Settings:
-    return build(flags.parse(line.split(), environment))
+    return build(commandline.parse(line.split(), environment))
 
 
 def config(line: str, **environment: str) -> Config:
@@ -143,7 +144,8 @@ def test_a_peers_file_replaces_peers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "verbosity"), [("-addr h:1", 0), ("-v", 1), ("-v -vv", 2), ("-v=false -vv=0", 0)]
+    ("line", "verbosity"),
+    [("-addr h:1", 0), ("-v", 1), ("-v -vv", 2), ("-vvv", 2), ("-v=false -vv=0", 0)],
 )
 def test_the_higher_verbosity_counts(line: str, verbosity: int) -> None:
     assert config(f"-name m {line}").verbosity == verbosity
@@ -314,6 +316,18 @@ def test_compaction_by_revision_is_a_number_of_revisions() -> None:
     assert faults("--auto-compaction-mode=bogus") == ['unknown auto-compaction-mode "bogus"']
     legacy = config("-addr h:1 -name m -auto-compaction-retention 0")
     assert legacy.auto_compaction_retention == 0
+
+
+def test_debug_lines_may_be_asked_for_in_the_words_of_2_x() -> None:
+    assert config("--debug").log_level == "debug"
+    assert config("--debug=false --log-level warn").log_level == "warn"
+    assert usage_fault("--debug=maybe").startswith('invalid boolean value "maybe" for -debug')
+
+
+def test_a_member_may_begin_anew() -> None:
+    assert config("-f -name m").forgets_data
+    assert config("-force=true -name m").forgets_data
+    assert not config("-force=false -name m").forgets_data
 
 
 def test_unsafe_is_said_loudly() -> None:

@@ -166,3 +166,27 @@ def test_failed_write_lets_the_lock_go(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(StorageError, match="cannot be written"):
             DataDir.open(tmp_path)
     DataDir.open(tmp_path).release()
+
+
+def test_what_was_kept_is_removed_and_the_rest_stays(tmp_path: Path) -> None:
+    data = DataDir.open(tmp_path)
+    segment = data.wal_dir / segment_name(1, 1)
+    for file in (segment, data.backend_path, data.backend_path.with_name("db-lock")):
+        file.write_bytes(b"x")
+    (tmp_path / "mine").write_bytes(b"x")
+    data.clear()
+    assert not DataDir.has_data(tmp_path)
+    assert sorted(file.name for file in data.backend_path.parent.iterdir()) == [
+        "format", "lock", "wal",
+    ]  # fmt: skip
+    assert (tmp_path / "mine").exists()
+    data.clear()
+    data.release()
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    data = DataDir.open(tmp_path)
+    data.backend_path.mkdir()
+    with pytest.raises(StorageError, match="cannot be removed"):
+        data.clear()
+    data.release()
