@@ -17,8 +17,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from kvorum.api.jsonbody import FAULTS, describe_fault
+from kvorum.api.jsonbody import describe_fault
 from kvorum.api.reply import JSON, TEXT, Replies
+from kvorum.decoding import FAULTS
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
 from kvorum.membership import ClusterConfig, Member, MembershipFault
 from kvorum.protocol.exchange import Exchange

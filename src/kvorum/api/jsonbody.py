@@ -3,11 +3,6 @@
 Source: reference contract, v2-api sections 8 and 15.
 """
 
-import msgspec
-
-FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding a body raises: strings need not be UTF-8, and nesting has no end."""
-
 _SPACE = b" \t\r\n"
 _FIRST_OF_A_VALUE = b'{["-0123456789tfn'
 _TRUNCATED = "truncated"
@@ -18,7 +13,7 @@ def describe_fault(body: bytes, error: Exception, end: str) -> str:
 
     Args:
         body: what was sent.
-        error: what decoding it raised.
+        error: what decoding it raised, one of `decoding.FAULTS`.
         end: the text for a body that ends too soon.
     """
     found = body.lstrip(_SPACE)

@@ -18,6 +18,7 @@ import msgspec
 from kvorum.api.admin import Admin
 from kvorum.api.reply import TEXT, Replies
 from kvorum.config import Era
+from kvorum.decoding import FAULTS
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
 from kvorum.protocol.http1 import Exchange
 from kvorum.server.joining import (
@@ -119,8 +120,7 @@ class PeerRouter:
     def _join(self, exchange: Exchange) -> None:
         try:
             asked = msgspec.json.decode(exchange.body, type=JoinRequest)
-            member_id = int(asked.member_id or "0", 16)
-        except (msgspec.DecodeError, ValueError) as error:
+        except FAULTS as error:
             _log.info("refused a join that cannot be read: %s", error)
             self._replies.text(exchange, b"", 500)
             return
@@ -131,7 +131,9 @@ class PeerRouter:
         elif not server.is_leader:
             self._replies.redirect(exchange, 307, f"{leader.peer_urls[0]}/join".encode())
         else:
-            request = SeatRequest(asked.name, asked.raft_url, asked.etcd_url, member_id)
+            request = SeatRequest(
+                asked.name, asked.raft_url, asked.etcd_url, int(asked.member_id, 16)
+            )
             self._seats.request(request, lambda answer: self._seated(exchange, request, answer))
 
     def _seated(

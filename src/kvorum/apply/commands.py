@@ -11,7 +11,10 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from kvorum.decoding import FAULTS
+from kvorum.errors import RemoteProtocolError
 from kvorum.membership import ClusterConfig, Member
+from kvorum.raft import confchange
 from kvorum.raft.types import ConfChange, Index, MemberId
 from kvorum.v2 import commands as v2
 from kvorum.v3 import commands as v3
@@ -79,7 +82,6 @@ class MembershipChange(Struct, array_like=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
-_decode_conf_change = msgspec.msgpack.Decoder(ConfChange).decode
 _decode_membership_change = msgspec.msgpack.Decoder(MembershipChange).decode
 
 
@@ -89,8 +91,11 @@ def encode_batch(batch: Batch) -> bytes:
 
 
 def decode_batch(data: bytes) -> Batch:
-    """Inverse of `encode_batch`. Raises msgspec.DecodeError for anything else."""
-    return _decode_batch(data)
+    """Inverse of `encode_batch`. Raises RemoteProtocolError for anything else."""
+    try:
+        return _decode_batch(data)
+    except FAULTS as error:
+        raise RemoteProtocolError(f"commands that cannot be read: {error}") from error
 
 
 def encode_membership_change(change: MembershipChange) -> bytes:
@@ -99,8 +104,16 @@ def encode_membership_change(change: MembershipChange) -> bytes:
 
 
 def decode_conf_change(data: bytes) -> tuple[ConfChange, MembershipChange]:
-    """The change an entry of type CONF_CHANGE holds, and its context."""
-    conf_change = _decode_conf_change(data)
+    """The change an entry of type CONF_CHANGE holds, and its context.
+
+    Raises:
+        ConfChangeError: it holds none.
+        RemoteProtocolError: the context is none.
+    """
+    conf_change = confchange.decode_conf_change(data)
     if not conf_change.context:
         return conf_change, MembershipChange(id=0)
-    return conf_change, _decode_membership_change(conf_change.context)
+    try:
+        return conf_change, _decode_membership_change(conf_change.context)
+    except FAULTS as error:
+        raise RemoteProtocolError(f"a change that cannot be read: {error}") from error

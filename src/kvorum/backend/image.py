@@ -13,6 +13,7 @@ from google_crc32c import value as crc32c
 from msgspec import Struct
 
 from kvorum.backend.base import Table
+from kvorum.decoding import FAULTS
 from kvorum.errors import RemoteProtocolError
 
 FRAME_BYTES_MAX = 64 << 20
@@ -117,7 +118,7 @@ class ImageReader:
         except msgspec.ValidationError:
             self._read_trailer(payload)
             return []
-        except msgspec.DecodeError as error:
+        except FAULTS as error:
             raise RemoteProtocolError("image frame that cannot be decoded") from error
         self._count += len(triples)
         return triples
@@ -125,7 +126,7 @@ class ImageReader:
     def _read_trailer(self, payload: bytes) -> None:
         try:
             trailer = _decode_trailer(payload)
-        except msgspec.DecodeError as error:
+        except FAULTS as error:
             raise RemoteProtocolError("image frame that cannot be decoded") from error
         if trailer.count != self._count:
             raise RemoteProtocolError(f"image of {self._count} pairs, {trailer.count} announced")

@@ -167,9 +167,10 @@ def split_address(url: str) -> Endpoint:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        is_name = bool((host or "").encode("idna"))
     except ValueError as error:
-        raise UnavailableError(f"{url}: {error}") from error
-    if parts.scheme not in DEFAULT_PORTS or not host:
+        raise UnavailableError(f"{url!r}: {error}") from error
+    if parts.scheme not in DEFAULT_PORTS or not is_name or not url.isprintable():
         raise UnavailableError(f"{url}: not an address of the form http://host:port")
     return Endpoint(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
 

@@ -21,6 +21,7 @@ import msgspec
 from google_crc32c import extend as extend_crc32c
 from google_crc32c import value as crc32c
 
+from kvorum.decoding import FAULTS
 from kvorum.errors import RemoteProtocolError
 from kvorum.raft.types import Message
 
@@ -68,7 +69,7 @@ def decode_messages(payload: bytes) -> list[Message]:
     """The messages of a MESSAGES frame. Raises RemoteProtocolError for anything else."""
     try:
         return _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except FAULTS as error:
         raise RemoteProtocolError(f"messages cannot be read: {error}") from error
 
 

@@ -7,10 +7,10 @@ Source: RFC 9110, section 7.8.
 """
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kvorum.decoding import parse_id
 from kvorum.raft.types import MemberId
 
 PROTOCOL = b"kvorum-raft"
@@ -40,8 +40,9 @@ def request(
 ) -> bytes:
     """The request that opens a connection to `target` at `url`; the caller listens at `own_url`."""
     back = f"X-Kvorum-Peer-Url: {own_url}\r\n" if own_url else ""
+    host = url.partition("://")[2].partition("/")[0]
     return (
-        f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nConnection: Upgrade\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n"
         f"Upgrade: {PROTOCOL.decode()}\r\nX-Kvorum-Protocol: {VERSION.decode()}\r\n"
         f"X-Kvorum-Cluster-Id: {cluster_id:x}\r\nX-Kvorum-Member-Id: {caller:x}\r\n"
         f"X-Kvorum-Target-Id: {target:x}\r\n{back}\r\n"
@@ -76,7 +77,4 @@ def read_caller(headers: Mapping[bytes, bytes], cluster_id: int, own_id: MemberI
 
 
 def _number(headers: Mapping[bytes, bytes], name: bytes) -> int:
-    try:
-        return int(headers.get(name, b"0"), 16)
-    except ValueError:
-        return 0
+    return parse_id(headers.get(name, b"")) or 0

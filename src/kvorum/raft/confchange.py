@@ -41,7 +41,7 @@ def decode_conf_change(data: bytes) -> ConfChange:
     """Inverse of `encode_conf_change`. Raises ConfChangeError for anything else."""
     try:
         return _decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfChangeError(f"not a configuration change: {error}") from error
 
 

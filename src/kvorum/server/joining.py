@@ -10,11 +10,13 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Annotated
 
 import msgspec
 
 from kvorum.clock import Clock
 from kvorum.config import Config
+from kvorum.decoding import FAULTS, HexId, parse_id
 from kvorum.errors import UnavailableError
 from kvorum.net.dialer import HttpReply, http_request
 from kvorum.net.tls import Credentials, caller_credentials
@@ -46,22 +48,24 @@ class JoinRequest(msgspec.Struct, rename="camel", omit_defaults=True):
     etcd_url: str = msgspec.field(name="etcdURL")
     min_version: int = 0
     max_version: int = 0
-    member_id: str = msgspec.field(name="memberID", default="")
+    member_id: HexId = msgspec.field(name="memberID", default="0")
 
 
 class ListedMember(msgspec.Struct, rename="camel"):
     """One member in the answer of a peer port's `/members`; ids in hex."""
 
-    id: str
+    id: HexId
     name: str
-    peer_urls: tuple[str, ...] = msgspec.field(name="peerURLs")
+    peer_urls: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = msgspec.field(
+        name="peerURLs"
+    )
     client_urls: tuple[str, ...] = msgspec.field(name="clientURLs")
 
 
 class MemberListing(msgspec.Struct):
     """The answer of a peer port's `/members`."""
 
-    cluster_id: str
+    cluster_id: HexId
     members: list[ListedMember]
 
 
@@ -111,7 +115,7 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
         etcd_url=config.advertised_client_urls[0],
         min_version=JOIN_VERSION,
         max_version=JOIN_VERSION,
-        member_id=f"{member_id:x}" if member_id else "",
+        member_id=f"{member_id:x}",
     )
     body = msgspec.json.encode(request)
     patience = (3 * config.heartbeat_ms + config.election_ms) / 1000 + 1
@@ -144,7 +148,7 @@ async def _ask(url: str, body: bytes, patience: float, credentials: Credentials 
             raise UnavailableError(reason) from error
         if reply.status not in REDIRECTS:
             return _read_seat(reply)
-        url = reply.headers[b"location"].decode()
+        url = reply.headers.get(b"location", b"").decode("utf-8", "replace")
     raise UnavailableError("fail on join request: too many redirects")
 
 
@@ -167,7 +171,7 @@ async def find_seat(config: Config) -> Seat:
         try:
             reply = await http_request(f"{url}/members", "GET", {}, b"", patience, credentials)
             listing = msgspec.json.decode(reply.body, type=MemberListing)
-        except (UnavailableError, msgspec.DecodeError) as error:
+        except (UnavailableError, *FAULTS) as error:
             _log.warning("cannot get the members from %s: %s", url, error)
             continue
         found = [member for member in listing.members if own & set(member.peer_urls)]
@@ -198,15 +202,21 @@ def _read_seat(reply: HttpReply) -> Seat:
     if reply.status != HTTPStatus.OK:
         try:
             error = msgspec.json.decode(reply.body, type=_JoinErrorBody)
-        except msgspec.DecodeError:
+        except FAULTS:
             said = reply.body[:SHOWN_BYTES_MAX].decode("utf-8", "replace").strip()
             error = _JoinErrorBody(f"status {reply.status}", said)
         cause = f" ({error.cause})" if error.cause else ""
         raise UnavailableError(f"fail on join request: {error.message}{cause}")
-    if CLUSTER_HEADER not in headers or MEMBER_HEADER not in headers:
-        raise UnavailableError("fail on join request: the peer is not a kvorum server")
     peers = {}
-    for pair in filter(None, headers.get(PEERS_HEADER, b"").decode().split(",")):
-        member_id, _, url = pair.partition("=")
-        peers[int(member_id, 16)] = url
-    return Seat(int(headers[CLUSTER_HEADER], 16), int(headers[MEMBER_HEADER], 16), 0, peers)
+    for pair in filter(None, headers.get(PEERS_HEADER, b"").split(b",")):
+        member_id, _, url = pair.partition(b"=")
+        peers[_read_id(member_id)] = url.decode("utf-8", "replace")
+    cluster_id = _read_id(headers.get(CLUSTER_HEADER, b""))
+    return Seat(cluster_id, _read_id(headers.get(MEMBER_HEADER, b"")), 0, peers)
+
+
+def _read_id(text: bytes) -> int:
+    found = parse_id(text)
+    if not found:
+        raise UnavailableError("fail on join request: the peer is not a kvorum server")
+    return found

@@ -28,6 +28,7 @@ from kvorum.apply.applier import MembershipApplied
 from kvorum.apply.commands import MembershipChange, UpdateMember
 from kvorum.errors import ClusterFull, KeyExists, PeerAddressExists, RequestError, UnavailableError
 from kvorum.membership import Member
+from kvorum.net.dialer import split_address
 from kvorum.raft.types import ConfChangeSingle, ConfChangeType, MemberId
 from kvorum.server.server import Server
 
@@ -98,6 +99,11 @@ class Seats:
         server = self._server
         if not server.is_leader:
             completion(UnavailableError("no leader"))
+            return
+        try:
+            split_address(request.peer_url)
+        except UnavailableError as error:
+            completion(error)
             return
         holder = server.cluster.find_by_peer_url(request.peer_url)
         if holder is not None and holder.name != request.name:

@@ -24,9 +24,10 @@ Source: the sector rule is the one etcd and others use; `durable` is ours.
 
 from pathlib import Path
 
-from msgspec import DecodeError, Struct
+from msgspec import Struct
 
-from kvorum.errors import StorageError
+from kvorum.decoding import FAULTS
+from kvorum.errors import LocalProtocolError, StorageError
 from kvorum.raft.types import Entry, Index
 from kvorum.wal.record import (
     ALIGNMENT,
@@ -185,7 +186,7 @@ class _Reader:
     def _decode(self, name: str, record: Record) -> Payload:
         try:
             return record.decode_payload()
-        except (DecodeError, KeyError) as error:
+        except (*FAULTS, KeyError) as error:
             reason = (
                 f"the record cannot be understood ({error}); a newer version may have written it"
             )
@@ -198,7 +199,7 @@ class _Reader:
                 self.replay = Replay(value)
             else:
                 self.replay.feed(value)
-        except ValueError as error:
+        except LocalProtocolError as error:
             raise self._damage(name, record.offset, str(error)) from error
 
     def _judge_end(self, segment: SegmentReport, data: bytes, *, is_last: bool) -> TornTail | None:

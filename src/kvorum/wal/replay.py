@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right
 
 from msgspec import Struct
 
+from kvorum.errors import LocalProtocolError
 from kvorum.raft.types import Entry, HardState, Index, SnapshotMeta, Term
 from kvorum.wal.record import Head, Payload
 
@@ -58,19 +59,19 @@ class LogState:
         self._term_starts: list[tuple[Index, Term]] = []
 
     def append(self, term: Term, index: Index) -> None:
-        """Takes an entry into account. Raises ValueError when it breaks rule 1 or 2."""
+        """Takes an entry into account. Raises LocalProtocolError when it breaks rule 1 or 2."""
         starts = self._term_starts
         if index == self.last_index + 1 and starts and starts[-1][1] == term:
             self.last_index = index
             return
         if not self.snapshot.index < index <= self.last_index + 1:
-            raise ValueError(
+            raise LocalProtocolError(
                 f"entry {index} does not follow entry {self.last_index} "
                 f"and marker {self.snapshot.index}"
             )
         kept = bisect_left(starts, index, key=_index)
         if kept and starts[kept - 1][1] > term:
-            raise ValueError(f"the term falls to {term} at entry {index}")
+            raise LocalProtocolError(f"the term falls to {term} at entry {index}")
         del starts[kept:]
         if not starts or starts[-1][1] != term:
             starts.append((index, term))
@@ -78,10 +79,10 @@ class LogState:
         self.last_index = index
 
     def mark(self, snapshot: SnapshotMeta) -> None:
-        """Takes a marker into account. Raises ValueError when it goes back."""
+        """Takes a marker into account. Raises LocalProtocolError when it goes back."""
         index = snapshot.index
         if index < self.snapshot.index:
-            raise ValueError(f"marker {index} comes after marker {self.snapshot.index}")
+            raise LocalProtocolError(f"marker {index} comes after marker {self.snapshot.index}")
         if index > self.last_index or self._find_term(index) not in {None, snapshot.term}:
             self.first_index = index + 1
             self.last_index = index
@@ -92,9 +93,9 @@ class LogState:
         self.snapshot = snapshot
 
     def set_hard_state(self, hard_state: HardState) -> None:
-        """Takes a hard state into account. Raises ValueError when it breaks rule 4."""
+        """Takes a hard state into account. Raises LocalProtocolError when it breaks rule 4."""
         if hard_state.commit > self.last_index:
-            raise ValueError(
+            raise LocalProtocolError(
                 f"entries up to {hard_state.commit} were committed, "
                 f"and the log ends at {self.last_index}"
             )
@@ -124,7 +125,7 @@ class Replay:
         self.metadata = head.metadata
 
     def feed(self, value: Payload) -> None:
-        """Takes the next record. Raises ValueError when it cannot follow those before."""
+        """Takes the next record. Raises LocalProtocolError when it cannot follow those before."""
         match value:
             case Entry():
                 self._append(value)
@@ -153,7 +154,7 @@ class Replay:
         state = self.state
         known = (self.metadata, state.hard_state, state.snapshot, state.last_index + 1)
         if known != (head.metadata, head.hard_state, head.snapshot, head.next_index):
-            raise ValueError("the segment's head contradicts the segments before it")
+            raise LocalProtocolError("the segment's head contradicts the segments before it")
 
     def recovered(self) -> Recovered:
         """The sum of all that was fed."""

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from kvorum.errors import StorageError
+from kvorum.errors import LocalProtocolError, StorageError
 from kvorum.raft.types import Entry, HardState, Index, SnapshotMeta
 from kvorum.wal.aiosyncer import Watch, best_syncer
 from kvorum.wal.record import Encoder, Head, RecordType, encoded_size
@@ -156,7 +156,7 @@ class Wal:
         """Writes entries, which may replace a tail of the log, and then the hard state.
 
         Raises:
-            ValueError: they cannot follow what the log holds; the log cannot be used any more.
+            LocalProtocolError: they cannot follow what the log holds, which is now of no use.
         """
         if self.failed is not None or (hard_state is None and not entries):
             return
@@ -173,7 +173,7 @@ class Wal:
             if hard_state is not None:
                 state.set_hard_state(hard_state)
                 records.append(encode(RecordType.HARD_STATE, hard_state, durable))
-        except ValueError as error:
+        except LocalProtocolError as error:
             self.failed = error  # records were made and not written: the chain is broken
             raise
         if entries:
@@ -184,7 +184,7 @@ class Wal:
         """Writes a marker: entries up to its index are not needed any more.
 
         Raises:
-            ValueError: it lies before the last marker; nothing was written.
+            LocalProtocolError: it lies before the last marker; nothing was written.
         """
         if self.failed is not None:
             return

@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from kvorum.api.jsonbody import FAULTS, describe_fault
+from kvorum.api.jsonbody import describe_fault
+from kvorum.decoding import FAULTS
 
 
 @pytest.mark.parametrize(

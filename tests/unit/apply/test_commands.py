@@ -1,6 +1,5 @@
 """Batches and changes of membership come back as they were; garbage does not."""
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +15,9 @@ from kvorum.apply.commands import (
     encode_batch,
     encode_membership_change,
 )
+from kvorum.errors import RemoteProtocolError
 from kvorum.membership import ClusterConfig, Member
-from kvorum.raft.confchange import encode_conf_change
+from kvorum.raft.confchange import ConfChangeError, encode_conf_change
 from kvorum.raft.types import ConfChange, ConfChangeSingle, ConfChangeType
 from kvorum.v2 import commands as v2
 from kvorum.v3.commands import Compact
@@ -65,12 +65,27 @@ def test_raft_may_leave_a_joint_configuration_without_a_reason() -> None:
 def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
     try:
         batch = decode_batch(data)
-    except msgspec.DecodeError:
+    except RemoteProtocolError:
         return
     assert isinstance(batch, Batch)
 
 
-def test_an_unknown_command_is_refused() -> None:
-    data = msgspec.msgpack.encode([1, 2, [[250, b"/a"]]])
-    with pytest.raises(msgspec.DecodeError):
-        decode_batch(data)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(b"\x92\xcc\xfa\xa2/a", id="unknown"),
+        pytest.param(b"\x92\x20\x93\x01\xa1\xff\x90", id="no text"),
+        pytest.param(b"\x94\x27\x90\x91" * 100_000, id="nested without end"),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_refused(command: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="cannot be read"):
+        decode_batch(b"\x93\x01\x02\x91" + command)
+
+
+def test_a_change_of_membership_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ConfChangeError):
+        decode_conf_change(b"\x91\x01")
+    for context in (b"\x01", b"\x92\x01\x93\x01\xa1\xff\x90", b"\x95" + b"\x91" * 100_000):
+        with pytest.raises(RemoteProtocolError, match="cannot be read"):
+            decode_conf_change(encode_conf_change(ConfChange((), context)))

@@ -3,7 +3,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvorum.backend.base import Table
-from kvorum.backend.image import FRAME_BYTES_MAX, ImageReader, Trailer, Triple, encode_image
+from kvorum.backend.image import (
+    FRAME_BYTES_MAX,
+    ImageReader,
+    Trailer,
+    Triple,
+    _frame,
+    encode_image,
+)
 from kvorum.errors import RemoteProtocolError
 
 
@@ -70,6 +77,21 @@ def test_frame_after_the_end_is_refused() -> None:
     data = image(SAMPLE)
     with pytest.raises(RemoteProtocolError, match="after its end"):
         ImageReader().feed(data + data)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x01",
+        b"\x94\xa1\xff\x00\x00\x00",
+        b"\x94\xa3end\x00\x00",
+        b"\x95\xa3end\x00\x00\x00" + b"\x91" * 100_000,
+        b"\x91\x94\x01\xc4\x00\xc4\x00" + b"\x91" * 100_000,
+    ],
+)
+def test_frame_that_cannot_be_decoded_is_refused(payload: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="cannot be decoded"):
+        ImageReader().feed(_frame(payload))
 
 
 def test_huge_frame_is_refused_before_it_is_collected() -> None:

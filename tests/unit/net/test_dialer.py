@@ -161,7 +161,20 @@ def test_without_credentials_only_the_systems_trust_counts(run: Run) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("url", ["ftp://h:1/", "h:1", "http://", "http://h:x/", "http://[::1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://h:1/",
+        "h:1",
+        "http://",
+        "http://h:x/",
+        "http://[::1",
+        "http://a..b:1",
+        f"http://{'x' * 64}:1",
+        "http://h:1/\r\nX: y",
+        "http://\udc80:1",
+    ],
+)
 def test_what_is_no_address_is_unavailable(url: str) -> None:
     with pytest.raises(UnavailableError):
         split_address(url)

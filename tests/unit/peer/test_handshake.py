@@ -43,6 +43,11 @@ def test_request_may_say_where_the_caller_listens() -> None:
         (b"x-kvorum-target-id", b"a", "another member"),
         (b"x-kvorum-member-id", b"0", "does not say who it is"),
         (b"x-kvorum-member-id", b"-", "does not say who it is"),
+        (b"x-kvorum-member-id", b"-a", "does not say who it is"),
+        (b"x-kvorum-member-id", b"1_0", "does not say who it is"),
+        (b"x-kvorum-member-id", b" 7 ", "does not say who it is"),
+        (b"x-kvorum-member-id", b"1" * 40, "does not say who it is"),
+        (b"x-kvorum-member-id", b"\xff", "does not say who it is"),
     ],
 )
 def test_caller_with_a_fault_is_told_which(name: bytes, value: bytes, fault: str) -> None:
@@ -50,6 +55,11 @@ def test_caller_with_a_fault_is_told_which(name: bytes, value: bytes, fault: str
     headers = receive(request).headers
     for changed in ({**headers, name: value}, {k: v for k, v in headers.items() if k != name}):
         assert fault in handshake.read_caller(changed, CLUSTER, TARGET).fault
+
+
+@pytest.mark.parametrize("url", ["http://[", "", "http://", "nonsense"])
+def test_a_member_at_an_impossible_url_can_be_asked_for_in_vain(url: str) -> None:
+    assert handshake.request(url, handshake.STREAM_PATH, CLUSTER, CALLER, TARGET)
 
 
 def test_acceptance_is_a_switch_of_protocols() -> None:

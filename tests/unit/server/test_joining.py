@@ -138,6 +138,16 @@ def test_redirects_in_a_circle_end(peers_of: MakePeers, caplog: pytest.LogCaptur
     assert "too many redirects" in caplog.text
 
 
+@pytest.mark.parametrize("headers", [{}, {b"location": b"\xff"}])
+def test_a_redirect_to_nowhere_is_refused(
+    peers_of: MakePeers, caplog: pytest.LogCaptureFixture, headers: dict[bytes, bytes]
+) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    peers_of({"http://127.0.0.1:7001/join": HttpReply(307, headers, b"")})
+    assert run(joining.join_once(CONFIG, ["127.0.0.1:7001"], 0)) is None
+    assert "attempted to join via 127.0.0.1:7001 failed" in caplog.text
+
+
 def test_rounds_are_told_and_end(peers_of: MakePeers, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "kvorum.server")
     peers = peers_of({})
@@ -171,6 +181,26 @@ def test_rounds_are_told_and_end(peers_of: MakePeers, caplog: pytest.LogCaptureF
         ),
         pytest.param(
             HttpReply(200, {}, b"\x05"), "the peer is not a kvorum server", id="another server"
+        ),
+        pytest.param(
+            HttpReply(200, {**SEATED.headers, b"x-kvorum-member-id": b"-1"}, b"\x05"),
+            "the peer is not a kvorum server",
+            id="an id that is none",
+        ),
+        pytest.param(
+            HttpReply(200, {**SEATED.headers, b"x-kvorum-peers": b"\xff=http://h:1"}, b"\x05"),
+            "the peer is not a kvorum server",
+            id="a peer's id that is none",
+        ),
+        pytest.param(
+            HttpReply(400, {}, b'{"message":"\xff"}'),
+            'fail on join request: status 400 ({"message":"\ufffd"})',
+            id="no text",
+        ),
+        pytest.param(
+            HttpReply(500, {}, b'{"x":' + b"[" * 100_000),
+            "fail on join request: status 500",
+            id="nested without end",
         ),
     ],
 )
@@ -211,8 +241,19 @@ def test_an_unknown_peer_url_has_no_seat(peers_of: MakePeers) -> None:
         run(joining.find_seat(MODERN))
 
 
-def test_nobody_to_ask_is_an_error(peers_of: MakePeers) -> None:
-    peers_of({"http://127.0.0.1:2381/members": HttpReply(200, {}, b"garbage")})
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"garbage",
+        b'{"cluster_id":"\xff","members":[]}',
+        b'{"x":' + b"[" * 100_000,
+        b'{"cluster_id":"x","members":[]}',
+        b'{"cluster_id":"a","members":[{"id":"-","name":"","peerURLs":[""],"clientURLs":[]}]}',
+        b'{"cluster_id":"a","members":[{"id":"1","name":"","peerURLs":[],"clientURLs":[]}]}',
+    ],
+)
+def test_nobody_to_ask_is_an_error(peers_of: MakePeers, body: bytes) -> None:
+    peers_of({"http://127.0.0.1:2381/members": HttpReply(200, {}, body)})
     with pytest.raises(UnavailableError, match="cannot fetch cluster info"):
         run(joining.find_seat(MODERN))
 

@@ -62,6 +62,15 @@ def test_the_peer_url_of_another_name_is_refused(
     assert len(three[0].server.cluster.members) == 3
 
 
+@pytest.mark.parametrize("url", ["http://[", "http://a..b:7002", "nonsense", ""])
+def test_nobody_gets_a_seat_that_cannot_be_called(
+    cluster: MemoryCluster, single: Member, url: str
+) -> None:
+    answer = ask(cluster, single, SeatRequest("machine2", url, "http://127.0.0.1:4002"))
+    assert isinstance(answer, UnavailableError)
+    assert [member.name for member in single.server.cluster] == ["machine1"]
+
+
 @pytest.mark.usefixtures("three")
 def test_the_name_of_a_living_member_is_refused(cluster: MemoryCluster) -> None:
     assert isinstance(ask(cluster, cluster.leader(), request_of(2, port=7009)), KeyExists)

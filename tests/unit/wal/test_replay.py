@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvorum.errors import LocalProtocolError
 from kvorum.raft.types import Entry, HardState, SnapshotMeta
 from kvorum.wal.record import Head
 from kvorum.wal.replay import LogState, Replay
@@ -70,28 +71,28 @@ def test_tail_may_be_replaced_from_before_the_first_segment_kept() -> None:
 def test_gap_is_refused() -> None:
     replay = begin()
     feed(replay, (1, 1))
-    with pytest.raises(ValueError, match="entry 3 does not follow entry 1"):
+    with pytest.raises(LocalProtocolError, match="entry 3 does not follow entry 1"):
         feed(replay, (1, 3))
 
 
 def test_entry_under_the_marker_is_refused() -> None:
     replay = begin()
     replay.feed(SnapshotMeta(5, 1))
-    with pytest.raises(ValueError, match="entry 5 does not follow entry 5 and marker 5"):
+    with pytest.raises(LocalProtocolError, match="entry 5 does not follow entry 5 and marker 5"):
         feed(replay, (1, 5))
 
 
 def test_falling_term_is_refused() -> None:
     replay = begin()
     feed(replay, (3, 1), (3, 2))
-    with pytest.raises(ValueError, match="term falls to 2 at entry 2"):
+    with pytest.raises(LocalProtocolError, match="term falls to 2 at entry 2"):
         feed(replay, (2, 2))
 
 
 def test_marker_never_goes_back() -> None:
     replay = begin()
     replay.feed(SnapshotMeta(5, 1))
-    with pytest.raises(ValueError, match="marker 4 comes after marker 5"):
+    with pytest.raises(LocalProtocolError, match="marker 4 comes after marker 5"):
         replay.feed(SnapshotMeta(4, 1))
 
 
@@ -99,7 +100,7 @@ def test_commit_beyond_the_log_is_refused() -> None:
     replay = begin()
     feed(replay, (1, 1))
     replay.feed(HardState(1, 0, 1))
-    with pytest.raises(ValueError, match="up to 2 were committed, and the log ends at 1"):
+    with pytest.raises(LocalProtocolError, match="up to 2 were committed, and the log ends at 1"):
         replay.feed(HardState(1, 0, 2))
 
 
@@ -108,7 +109,7 @@ def test_later_head_must_agree() -> None:
     feed(replay, (1, 1))
     replay.feed(HardState(1, 0, 1))
     replay.feed(Head(2, 4096, 2, b"meta", HardState(1, 0, 1), SnapshotMeta()))
-    with pytest.raises(ValueError, match="contradicts"):
+    with pytest.raises(LocalProtocolError, match="contradicts"):
         replay.feed(Head(3, 4096, 3, b"meta", HardState(1, 0, 1), SnapshotMeta()))
 
 

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from kvorum.errors import StorageError
+from kvorum.errors import LocalProtocolError, StorageError
 from kvorum.raft.types import ConfState, Entry, EntryType, HardState, SnapshotMeta
 from kvorum.wal import wal as wal_module
 from kvorum.wal.memory import MemoryLogFiles, StepSyncer
@@ -182,9 +182,9 @@ def test_empty_append_writes_nothing() -> None:
 def test_entries_that_cannot_follow_end_the_log() -> None:
     member = Member()
     wal = member.create()
-    with pytest.raises(ValueError, match="does not follow"):
+    with pytest.raises(LocalProtocolError, match="does not follow"):
         wal.append(None, [entry(1), entry(3)])
-    assert isinstance(wal.failed, ValueError)
+    assert isinstance(wal.failed, LocalProtocolError)
     wal.append(None, [entry(1)])
     member.sync(wal, "never")
     assert member.acknowledged == []
@@ -195,7 +195,7 @@ def test_marker_that_goes_back_is_refused_and_not_written() -> None:
     member = Member()
     wal = member.create()
     wal.append_snapshot(SnapshotMeta(5, 1))
-    with pytest.raises(ValueError, match="marker 4 comes after"):
+    with pytest.raises(LocalProtocolError, match="marker 4 comes after"):
         wal.append_snapshot(SnapshotMeta(4, 1))
     wal.append(None, [entry(6)])
     member.sync(wal)

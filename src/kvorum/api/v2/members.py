@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kvorum.api.jsonbody import FAULTS, describe_fault
+from kvorum.api.jsonbody import describe_fault
 from kvorum.api.reply import JSON, NO_SNIFFING, TEXT, Replies
+from kvorum.decoding import FAULTS, parse_id
 from kvorum.membership import Member, MembershipFault
 from kvorum.protocol.exchange import Exchange
 from kvorum.server.reconfiguration import Answer, Reconfiguration
@@ -28,8 +29,6 @@ _log = logging.getLogger("kvorum.api")
 
 PATH = b"/v2/members"
 SCHEMES = {"http", "https"}
-ID_MAX = (1 << 64) - 1
-HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
 class _Request(msgspec.Struct):
@@ -134,10 +133,9 @@ class Members:
             lines = TEXT + NO_SNIFFING + self._cluster_line()
             self._replies.send(exchange, 405, lines, b"Method Not Allowed\n")
             return None
-        member_id = int(name, 16) if HEX_DIGITS.issuperset(name) else ID_MAX + 1
-        if member_id > ID_MAX:
+        member_id = parse_id(name.encode())
+        if member_id is None:
             self._refuse(exchange, 404, f"No such member: {name}")
-            return None
         return member_id
 
     def _read_urls(self, exchange: Exchange) -> tuple[str, ...] | None:
@@ -192,6 +190,7 @@ def find_url_fault(url: str) -> str:
 def _has_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.port is not None and bool(parts.hostname)
+        host = (parts.hostname or "").encode("idna")
+        return parts.port is not None and bool(host)
     except ValueError:
         return False
