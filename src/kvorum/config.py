@@ -113,6 +113,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """3.x: goes into the cluster id, so that clusters with equal URLs do not mix."""
     forgets_data: bool = False
     """0.4: what the data directory holds of a member is removed, and a new one begins."""
+    discovery: str = ""
+    """URL of a token at a discovery service that tells the members; empty for none."""
     force_new_cluster: bool = False
     """Restart as the only member of the cluster, whoever else was in it."""
     strict_reconfig_check: bool = True
@@ -206,6 +208,9 @@ def _identity_faults(config: Config) -> list[str]:
         faults.append("Name cannot be blank")
     if config.log_level not in LOG_LEVELS:
         faults.append(f'unrecognized level: "{config.log_level}"')
+    scheme, _, rest = config.discovery.partition("://")
+    if config.discovery and not (scheme in {"http", "https"} and rest.partition("/")[2]):
+        faults.append(f"--discovery: {config.discovery} is no URL of a token, http://HOST/TOKEN")
     return faults
 
 

@@ -30,6 +30,7 @@ from kvorum.net.listener import Listener, bind
 from kvorum.net.tls import Credentials, caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
 from kvorum.server.bootstrap import open_member
+from kvorum.server.discovery import keep_registered
 from kvorum.server.files import DiskFiles
 from kvorum.server.server import Server
 from kvorum.wal.datadir import DataDir
@@ -119,6 +120,7 @@ class RunningServer:
         self._listeners: list[Listener] = []
         self._transport: Transport | None = None
         self._ticker: asyncio.TimerHandle | None = None
+        self._registration: asyncio.Task[None] | None = None
         self._has_server = False
 
     async def start(self) -> None:
@@ -149,6 +151,9 @@ class RunningServer:
             forgets_data=config.forgets_data,
         )
         opened = await open_member(config, self._clock, open_files, has_data=has_data)
+        if config.era is Era.LEGACY and config.discovery:
+            keeping = keep_registered(config, is_new=not has_data)
+            self._registration = loop.create_task(keeping)
         identity = opened.identity
         transport = Transport(
             identity.cluster_id, identity.member_id, config.name, self._clock, credentials.caller
@@ -190,6 +195,8 @@ class RunningServer:
 
     async def stop(self) -> None:
         """Closes everything, in order; also after a start that came only half way."""
+        if self._registration is not None:
+            self._registration.cancel()
         for listener in reversed(self._listeners):
             await listener.close(GRACE_SECONDS)
         for bound in self._sockets:

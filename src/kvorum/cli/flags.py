@@ -160,6 +160,12 @@ FLAGS = (
         " TOML, and flags and variables win. The 3.x way: YAML, and nothing else counts.",
     ),
     Flag(
+        GROUP_MEMBER, "discovery", "discovery", Kind.TEXT, "discovery", "URL", "", "",
+        "Find the other members at a discovery service: the URL of a token there, which all of"
+        " them are given and which is used for one cluster only. Read only while the data"
+        " directory is empty.",
+    ),
+    Flag(
         GROUP_LEGACY, "", "addr", Kind.ADDRESS, "advertised_client_urls", "HOST:PORT", "",
         "127.0.0.1:4001", "What clients are told. Its port is served on all interfaces, unless"
         " -bind-addr says otherwise.",

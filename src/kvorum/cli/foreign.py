@@ -141,8 +141,9 @@ _REQUESTS = (
 
 _FINDING = (
     *_refused(
-        "discovery-srv-name discovery-endpoints discovery-token discovery-dial-timeout"
-        " discovery-request-timeout discovery-keepalive-time discovery-keepalive-timeout"
+        "discovery-srv discovery-srv-name discovery-endpoints discovery-token"
+        " discovery-dial-timeout discovery-request-timeout"
+        " discovery-keepalive-time discovery-keepalive-timeout"
         " discovery-cert discovery-key discovery-cacert discovery-user discovery-password"
         " discovery-proxy",
         _NO_DISCOVERY,
@@ -150,6 +151,11 @@ _FINDING = (
     *_refused(
         "discovery-insecure-transport discovery-insecure-skip-tls-verify",
         _NO_DISCOVERY, Kind.BOOLEAN, harmless=(*ON, *OFF),
+    ),
+    *_refused(
+        "discovery-fallback",
+        "this server is no proxy: a member for which the token has no room exits",
+        harmless=("", "exit"),
     ),
     *_refused("proxy", _NO_PROXY, harmless=("off",)),
     *_passed_over(

@@ -234,6 +234,11 @@ class _Modern(_EraSettings):
             )
         debug = self.given.get("debug")
         is_debug = debug is not None and _convert(debug, _boolean, is_legacy=False)
+        if self.text("initial-cluster") and self.text("discovery"):
+            self.faults.append(
+                "multiple discovery or bootstrap flags are set."
+                ' Choose one of "initial-cluster", "discovery" or "discovery-srv"'
+            )
         return {
             "name": name,
             "data_dir": Path(self.text("data-dir") or f"{name}.etcd"),

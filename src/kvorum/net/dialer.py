@@ -1,12 +1,12 @@
-"""Outgoing connections: one request and its answer; pauses between attempts.
+"""Outgoing connections: one request and its answer; where redirects lead; pauses between attempts.
 
-What for: a joining server asks others over HTTP, a few times in its life. One connection serves one
-request; nothing is followed, retried or kept open here.
+What for: a starting server asks others over HTTP, a few times in its life. One connection serves
+one request; nothing is retried or kept open here.
 
 Rules:
-    pause = uniform in [limit / 2, limit], where limit doubles with every failure, from
-    FIRST_PAUSE_SECONDS to LAST_PAUSE_SECONDS. Half of it is chance, so that members which lost the
-    same peer do not call in step.
+    pause = uniform in [limit / 2, limit], where limit doubles with every failure, from the first to
+    the last that the caller names. Half of it is chance, so that members which lost the same peer
+    do not call in step.
 
 The caller: every wait has a deadline; `http_request` raises and leaves nothing open.
 """
@@ -14,9 +14,10 @@ The caller: every wait has a deadline; `http_request` raises and leaves nothing 
 import asyncio
 import errno
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import NamedTuple, cast
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
@@ -27,6 +28,17 @@ from kvorum.protocol.http1client import ResponseReader
 
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 1.0
+"""Pauses between calls of a peer."""
+
+REDIRECTS = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
+REDIRECTS_MAX = 10
 
 JITTER_STEPS = 1000
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,21 +47,27 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Backoff:
     """How long to wait before the next attempt at one address."""
 
-    __slots__ = ("_limit", "_random_below")
+    __slots__ = ("_first", "_last", "_limit", "_random_below")
 
-    def __init__(self, random_below: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        random_below: Callable[[int], int],
+        first_seconds: float = FIRST_PAUSE_SECONDS,
+        last_seconds: float = LAST_PAUSE_SECONDS,
+    ) -> None:
         self._random_below = random_below
-        self._limit = FIRST_PAUSE_SECONDS
+        self._limit = self._first = first_seconds
+        self._last = last_seconds
 
     def next_pause(self) -> float:
         """Seconds to wait after one more failure."""
         limit = self._limit
-        self._limit = min(2 * limit, LAST_PAUSE_SECONDS)
+        self._limit = min(2 * limit, self._last)
         return limit / 2 * (1 + self._random_below(JITTER_STEPS + 1) / JITTER_STEPS)
 
     def reset(self) -> None:
         """An attempt has succeeded."""
-        self._limit = FIRST_PAUSE_SECONDS
+        self._limit = self._first
 
 
 class HttpReply(Struct, frozen=True):
@@ -103,6 +121,21 @@ async def http_request(
         raise UnavailableError(f"{url}: no answer within {timeout_seconds:g} s") from error
     except (OSError, RemoteProtocolError) as error:
         raise UnavailableError(f"{url}: {describe(error)}") from error
+
+
+async def follow(url: str, ask: Callable[[str], Awaitable[HttpReply]]) -> HttpReply:
+    """Asks at a URL, and wherever the answers redirect to.
+
+    Raises:
+        UnavailableError: the redirects do not end, or whatever `ask` raises.
+    """
+    for _ in range(REDIRECTS_MAX):
+        reply = await ask(url)
+        location = reply.headers.get(b"location", b"").decode("ascii", "replace")
+        if reply.status not in REDIRECTS or not location:
+            return reply
+        url = urljoin(url, location)
+    raise UnavailableError(f"{url}: too many redirects")
 
 
 async def connect(
@@ -166,8 +199,8 @@ def split_address(url: str) -> Endpoint:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        is_name = bool((host or "").encode("idna"))
+        host, port = parts.hostname or "", parts.port
+        is_name = bool(host.encode("idna"))
     except ValueError as error:
         raise UnavailableError(f"{url!r}: {error}") from error
     if parts.scheme not in DEFAULT_PORTS or not is_name or not url.isprintable():

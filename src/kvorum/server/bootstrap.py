@@ -2,6 +2,7 @@
 
     data directory holds data              restart as the member the data says
     ... with `--force-new-cluster`         the same, as the only member (see rebirth)
+    `-discovery` given                     ask there who the others are; what follows is as below
     0.4, `-peers` given                    join through the first peer that answers
     0.4, no peers                          a new cluster of one
     3.x, `--initial-cluster-state new`     one of the first members; all compute the same birth
@@ -20,6 +21,9 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import msgspec
 
 from kvorum.apply.commands import MembershipChange, encode_membership_change
 from kvorum.clock import Clock
@@ -37,6 +41,7 @@ from kvorum.raft.types import (
     HardState,
     SnapshotMeta,
 )
+from kvorum.server.discovery import find_founders, find_peers
 from kvorum.server.files import Files, Identity, LogMetadata
 from kvorum.server.joining import find_seat, join, join_once
 from kvorum.server.rebirth import stand_alone
@@ -71,17 +76,37 @@ async def open_member(
         with _released_on_error(files):
             return await _restart(config, files)
     config.validate_bootstrap()
-    if config.era is Era.LEGACY and config.peers:
-        # The directory is taken first: two processes must not ask for seats to the same data.
-        files = open_files()
-        with _released_on_error(files):
-            seat = await join(config, clock)
-            return sit_down(config, files, seat)
-    if config.era is Era.MODERN and config.initial_cluster_state == "existing":
-        seat = await find_seat(config)
-        return sit_down(config, open_files(), seat)
+    # The directory is taken first: two processes must not ask for seats to the same data.
     files = open_files()
-    metadata = _alone(config, clock) if config.era is Era.LEGACY else _together(config)
+    with _released_on_error(files):
+        begin = _begin_legacy if config.era is Era.LEGACY else _begin_modern
+        return await begin(config, clock, files)
+
+
+async def _begin_legacy(config: Config, clock: Clock, files: Files) -> Opened:
+    peers = await find_peers(config, clock) if config.discovery else config.peers
+    if peers:
+        seat = await join(msgspec.structs.replace(config, peers=peers), clock)
+        return sit_down(config, files, seat)
+    return _found(files, _alone(config, clock))
+
+
+async def _begin_modern(config: Config, clock: Clock, files: Files) -> Opened:
+    if config.discovery:
+        # The cluster is the token's, wherever its service is reached.
+        token = urlsplit(config.discovery).path.rstrip("/")
+        own_id = _stable_id(token, *sorted(config.advertised_peer_urls))
+        founders = await find_founders(config, clock, own_id)
+        config = msgspec.structs.replace(
+            config, initial_cluster=founders, initial_cluster_token=token
+        )
+    elif config.initial_cluster_state == "existing":
+        return sit_down(config, files, await find_seat(config))
+    return _found(files, _together(config))
+
+
+def _found(files: Files, metadata: LogMetadata) -> Opened:
+    """Starts as one of the first members, or as the only one."""
     wal = files.create_log(metadata)
     blank = Recovered(b"", HardState(), SnapshotMeta(), [], 0)
     return _open(files, wal, blank, metadata)

@@ -18,7 +18,7 @@ from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.decoding import FAULTS, HexId, parse_id
 from kvorum.errors import UnavailableError
-from kvorum.net.dialer import HttpReply, http_request
+from kvorum.net.dialer import HttpReply, follow, http_request
 from kvorum.net.tls import Credentials, caller_credentials
 from kvorum.raft.types import MemberId
 from kvorum.server.seats import Seat
@@ -26,8 +26,6 @@ from kvorum.server.seats import Seat
 _log = logging.getLogger("kvorum.server")
 
 JSON_HEADERS = {"Content-Type": "application/json"}
-REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT}
-REDIRECTS_MAX = 10
 JOIN_VERSION = 2
 """The version of 0.4's protocol between members that a join names."""
 
@@ -139,17 +137,16 @@ def _peer_access(config: Config) -> tuple[str, Credentials | None]:
 
 
 async def _ask(url: str, body: bytes, patience: float, credentials: Credentials | None) -> Seat:
-    for _ in range(REDIRECTS_MAX):
+    async def put(url: str) -> HttpReply:
         _log.info("Send Join Request to %s", url)
-        try:
-            reply = await http_request(url, "PUT", JSON_HEADERS, body, patience, credentials)
-        except UnavailableError as error:
-            reason = f"fail checking join version: Client Internal Error ({error})"
-            raise UnavailableError(reason) from error
-        if reply.status not in REDIRECTS:
-            return _read_seat(reply)
-        url = reply.headers.get(b"location", b"").decode("utf-8", "replace")
-    raise UnavailableError("fail on join request: too many redirects")
+        return await http_request(url, "PUT", JSON_HEADERS, body, patience, credentials)
+
+    try:
+        reply = await follow(url, put)
+    except UnavailableError as error:
+        reason = f"fail checking join version: Client Internal Error ({error})"
+        raise UnavailableError(reason) from error
+    return _read_seat(reply)
 
 
 async def find_seat(config: Config) -> Seat:

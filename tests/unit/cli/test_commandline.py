@@ -213,7 +213,7 @@ CONTRACT_0_4 = (
     "name data-dir addr bind-addr peer-addr peer-bind-addr peers peers-file ca-file cert-file"
     " key-file peer-ca-file peer-cert-file peer-key-file peer-heartbeat-interval"
     " peer-election-timeout snapshot snapshot-count max-retry-attempts retry-interval"
-    " max-result-buffer http-read-timeout http-write-timeout cors v vv vvv f force trace"
+    " discovery max-result-buffer http-read-timeout http-write-timeout cors v vv vvv f force trace"
     " graphite-host cpuprofile config version h help"
     " C CF n c cl s sl d m r clientCAFile clientCert clientKey serverCAFile serverCert serverKey"
     " snapshotCount peer-heartbeat-timeout"
@@ -223,7 +223,7 @@ CONTRACT_0_4_VARIABLES = (
     "NAME DATA_DIR ADDR BIND_ADDR PEER_ADDR PEER_BIND_ADDR PEERS PEERS_FILE CA_FILE CERT_FILE"
     " KEY_FILE PEER_CA_FILE PEER_CERT_FILE PEER_KEY_FILE PEER_HEARTBEAT_INTERVAL"
     " PEER_ELECTION_TIMEOUT SNAPSHOT SNAPSHOTCOUNT MAX_RETRY_ATTEMPTS RETRY_INTERVAL"
-    " MAX_RESULT_BUFFER HTTP_READ_TIMEOUT HTTP_WRITE_TIMEOUT CORS VERBOSE VERY_VERBOSE"
+    " DISCOVERY MAX_RESULT_BUFFER HTTP_READ_TIMEOUT HTTP_WRITE_TIMEOUT CORS VERBOSE VERY_VERBOSE"
     " VERY_VERY_VERBOSE GRAPHITE_HOST"
 )
 
@@ -236,7 +236,8 @@ CONTRACT_3 = (
     " grpc-keepalive-timeout socket-reuse-port socket-reuse-address raft-read-timeout"
     " raft-write-timeout enable-grpc-gateway memory-mlock feature-gates max-learners"
     " initial-advertise-peer-urls initial-cluster initial-cluster-state initial-cluster-token"
-    " advertise-client-urls discovery-endpoints discovery-token discovery-srv-name"
+    " advertise-client-urls discovery discovery-fallback discovery-srv discovery-srv-name"
+    " discovery-endpoints discovery-token discovery-proxy"
     " strict-reconfig-check pre-vote auto-compaction-mode auto-compaction-retention enable-v2"
     " v2-deprecation cert-file key-file client-cert-file client-key-file client-cert-auth"
     " trusted-ca-file client-crl-file client-cert-allowed-hostname auto-tls peer-cert-file"

@@ -13,7 +13,7 @@ from kvorum.cli import commandline, flags
 from kvorum.cli.commandline import UsageError
 from kvorum.cli.flags import FLAGS, Flag, Kind
 from kvorum.cli.settings import CONVERTERS, Settings, build, parse_urls, split_host_port
-from kvorum.config import LEGACY_CONFIG, Address, Config, TlsFiles
+from kvorum.config import LEGACY_CONFIG, Address, Config, Era, TlsFiles
 from kvorum.errors import ConfigError
 
 
@@ -390,3 +390,28 @@ def test_any_text_is_read_or_refused(read: Callable[[str], object], text: str) -
     for candidate in (text, f"http://{text}"):
         with suppress(ValueError):
             read(candidate)
+
+
+@pytest.mark.parametrize("line", ["-discovery http://d:1/t -name m", "--discovery=http://d:1/t"])
+def test_a_token_says_where_the_members_are(line: str) -> None:
+    made = config(line)
+    assert made.discovery == "http://d:1/t"
+    assert made.era is Era.MODERN, "both eras have this flag"
+    legacy = config("-discovery http://d:1/t -addr h:4001 -name m -peers a:1")
+    assert (legacy.era, legacy.discovery) == (Era.LEGACY, "http://d:1/t")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            "--discovery http://d:1/t --initial-cluster default=http://localhost:2380",
+            "multiple discovery or bootstrap flags are set."
+            ' Choose one of "initial-cluster", "discovery" or "discovery-srv"',
+        ),
+        ("--discovery d:1/t", "--discovery: d:1/t is no URL of a token, http://HOST/TOKEN"),
+        ("--discovery http://d", "--discovery: http://d is no URL of a token, http://HOST/TOKEN"),
+    ],
+)
+def test_ways_to_find_members_that_are_refused(line: str, fault: str) -> None:
+    assert faults(line) == [fault]

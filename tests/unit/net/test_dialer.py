@@ -6,7 +6,7 @@ import pytest
 from tests.unit.net.conftest import Run, listening, listening_tls, tls_files, wait_until
 
 from kvorum.errors import UnavailableError
-from kvorum.net.dialer import Backoff, HttpReply, http_request, split_address
+from kvorum.net.dialer import Backoff, HttpReply, follow, http_request, split_address
 from kvorum.net.tls import caller_credentials
 from kvorum.protocol.exchange import Exchange
 
@@ -204,3 +204,50 @@ def test_pauses_double_up_to_a_second_with_half_of_it_chance() -> None:
     assert [shortest.next_pause() for _ in range(6)] == [0.025, 0.05, 0.1, 0.2, 0.4, 0.5]
     longest.reset()
     assert longest.next_pause() == 0.05
+
+
+def redirect(location: bytes, status: int = 307) -> HttpReply:
+    return HttpReply(status, {b"location": location}, b"")
+
+
+@pytest.mark.parametrize(
+    ("replies", "urls"),
+    [
+        ([HttpReply(200, {}, b"")], ["http://a/x"]),
+        ([HttpReply(307, {}, b"")], ["http://a/x"]),
+        (
+            [redirect(b"http://b/y?z=1"), redirect(b"/w", 301), HttpReply(404, {}, b"")],
+            ["http://a/x", "http://b/y?z=1", "http://b/w"],
+        ),
+    ],
+)
+def test_redirects_are_followed(run: Run, replies: list[HttpReply], urls: list[str]) -> None:
+    asked = []
+
+    async def ask(url: str) -> HttpReply:
+        asked.append(url)
+        return replies[len(asked) - 1]
+
+    async def main() -> None:
+        assert await follow("http://a/x", ask) is replies[-1]
+        assert asked == urls
+
+    run(main())
+
+
+def test_redirects_end(run: Run) -> None:
+    async def ask(url: str) -> HttpReply:
+        return redirect(url.encode())
+
+    async def main() -> None:
+        with pytest.raises(UnavailableError, match="too many redirects"):
+            await follow("http://a/x", ask)
+
+    run(main())
+
+
+def test_pauses_are_those_the_caller_names() -> None:
+    backoff = Backoff(lambda bound: bound - 1, 2.0, 5.0)
+    assert [backoff.next_pause() for _ in range(4)] == [2.0, 4.0, 5.0, 5.0]
+    backoff.reset()
+    assert backoff.next_pause() == 2.0

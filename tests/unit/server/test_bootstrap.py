@@ -6,11 +6,13 @@ from tests.unit.server.conftest import Member, MemoryCluster, MemoryFiles
 
 from kvorum.config import Config
 from kvorum.errors import ConfigError, StorageError
-from kvorum.membership import Member as Seat
+from kvorum.membership import Member as Founder
 from kvorum.raft.storage import MemoryStorage
-from kvorum.raft.types import Entry, HardState, SnapshotMeta
+from kvorum.raft.types import Entry, HardState, MemberId, SnapshotMeta
+from kvorum.server import bootstrap
 from kvorum.server.bootstrap import load_log
 from kvorum.server.files import Identity, LogMetadata
+from kvorum.server.seats import Seat
 from kvorum.v2 import commands as v2
 from kvorum.wal.replay import Recovered
 
@@ -58,6 +60,66 @@ def test_another_token_is_another_cluster(cluster: MemoryCluster) -> None:
     assert first.member_id != other.member_id
 
 
+def test_members_that_share_a_token_are_one_cluster(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, MemberId] = {}
+
+    async def find_founders(config: Config, clock: object, member_id: MemberId) -> object:
+        del clock
+        asked[config.name] = member_id
+        return URLS
+
+    monkeypatch.setattr(bootstrap, "find_founders", find_founders)
+    members = []
+    for name, host in zip(URLS, ("service", "10.0.0.9", "service/"), strict=True):
+        url = f"http://{host.rstrip('/')}:4001/v2/keys/8d9c{'/' * host.endswith('/')}"
+        config = Config(name=name, advertised_peer_urls=URLS[name], discovery=url)
+        members.append(cluster.add(config))
+        members[-1].start()
+    assert {member.config.name: member.server.member_id for member in members} == asked
+    assert len({member.server.cluster_id for member in members}) == 1
+    cluster.leader()
+    cluster.run_until(lambda: all(len(m.server.cluster.members) == 3 for m in members))
+
+
+def test_a_machine_joins_through_the_peers_its_token_tells(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, ...]] = [(), ("127.0.0.1:7001",)]
+
+    async def find_peers(config: Config, clock: object) -> tuple[str, ...]:
+        del config, clock
+        return told.pop(0)
+
+    async def join(config: Config, clock: object) -> Seat:
+        del clock
+        assert config.peers == ("127.0.0.1:7001",)
+        return Seat(9, 2, 0, {1: "http://127.0.0.1:7001"})
+
+    monkeypatch.setattr(bootstrap, "find_peers", find_peers)
+    monkeypatch.setattr(bootstrap, "join", join)
+    first, second = (
+        cluster.add(cluster.legacy_config(number, discovery="http://service/8d9c", peers=("h:1",)))
+        for number in (1, 2)
+    )
+    first.start()
+    assert cluster.leader() is first
+    second.start()
+    assert (second.server.cluster_id, second.server.member_id) == (9, 2)
+
+
+def test_a_seat_that_is_taken_needs_no_service(
+    cluster: MemoryCluster, single: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.settle()
+    single.crash()
+    single.config = msgspec.structs.replace(single.config, discovery="http://service/8d9c")
+    monkeypatch.delattr(bootstrap, "find_peers")
+    single.start()
+    assert cluster.leader() is single
+
+
 def test_bad_settings_are_refused_before_any_file(cluster: MemoryCluster) -> None:
     member = cluster.add(msgspec.structs.replace(modern_config("m1"), name="m9"))
     with pytest.raises(ConfigError, match='couldn\'t find local name "m9"'):
@@ -78,7 +140,7 @@ def test_settings_of_birth_do_not_matter_after_it(cluster: MemoryCluster) -> Non
 
 def test_a_crash_before_the_first_entries_loses_nothing(cluster: MemoryCluster) -> None:
     member = cluster.add(cluster.legacy_config(1))
-    founder = Seat(5, "machine1", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",))
+    founder = Founder(5, "machine1", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",))
     metadata = LogMetadata(Identity(9, founder.id, "machine1"), [founder], is_legacy=True)
     member.files.create_log(metadata).sync_now()
     member.files.crash()
