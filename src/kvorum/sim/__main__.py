@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults=asked.faults,
         operations_a_second=asked.operations,
         clients=asked.clients,
+        callers=asked.callers,
         watchers=asked.watchers,
         tell=_print if asked.trace else None,
     )
@@ -157,7 +158,8 @@ def _command(seed: int, options: Options) -> str:
         parts.append(f"--members {options.members}")
     if options.faults != KINDS:
         parts.append(f"--faults '{','.join(options.faults)}'")
-    for name, number in (("clients", options.clients), ("watchers", options.watchers)):
+    for name in ("clients", "callers", "watchers"):
+        number = getattr(options, name)
         if number != CLIENTS_MAX:
             parts.append(f"--{name} {number}")
     parts.append(f"--operations {options.operations_a_second:g} --trace")
@@ -213,7 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=60.0, help="virtual time with faults")
     add("--operations", type=float, default=10.0, help="requests a virtual second, all together")
     add("--faults", type=_kinds, default=KINDS, help=f"kinds that may come: {', '.join(KINDS)}")
-    add("--clients", type=int, default=CLIENTS_MAX, help="no more than these ask for keys")
+    add("--clients", type=int, default=CLIENTS_MAX, help="no more than these speak v2")
+    add("--callers", type=int, default=CLIENTS_MAX, help="no more than these speak v3")
     add("--watchers", type=int, default=CLIENTS_MAX, help="no more than these watch")
     add("--jobs", type=int, default=1, help="processes that run seeds")
     add("--shrink", action="store_true", help="look for the smallest run that still fails")

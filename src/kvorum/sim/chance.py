@@ -4,7 +4,7 @@ Rules: the same seed gives the same draws, in any process. A child's draws depen
 its name only, so what one part of the world draws never shifts what another one gets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -40,6 +40,15 @@ class Chance:
     def choice(self, items: Sequence[_T]) -> _T:
         """One of them."""
         return items[self.below(len(items))]
+
+    def weighted(self, weights: Mapping[_T, float]) -> _T:
+        """One of the keys, each as often as its weight says next to the others."""
+        point = self.random() * sum(weights.values())
+        for item, weight in weights.items():
+            point -= weight
+            if point < 0:
+                return item
+        return next(iter(weights))  # rounding has left a little over
 
     def exponential(self, mean: float) -> float:
         """A time until something that happens once in `mean` on average."""

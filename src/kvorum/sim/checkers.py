@@ -10,6 +10,7 @@ and watches have had time, holds what clients were told against what the log did
     local reads   each shows a state that was, and a member's do not go back
     in order      a node created in order stands under its revision, once
     directories   nothing is left below what was deleted
+    calls         see `kvjudge` and `leasejudge`
     watches       see `watches`
     time          nothing is left whose time was over long ago
 
@@ -17,11 +18,10 @@ Each raises a Violation that says in words what does not hold.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from math import inf
 
 from kvorum.raft.types import Message
-from kvorum.sim import linearizability, watches
-from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Violation
+from kvorum.sim import kvjudge, leasejudge, linearizability, watches
+from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Told, Violation
 from kvorum.sim.invariants import Invariants, Process, count_waiting
 from kvorum.sim.linearizability import Undecided
 from kvorum.sim.reference import Reference
@@ -39,10 +39,17 @@ class Judges:
         undecided: files whose operations could not be judged in bounded time.
     """
 
-    def __init__(self, processes: Callable[[], Sequence[Process]]) -> None:
-        self.reference = Reference()
+    def __init__(
+        self,
+        processes: Callable[[], Sequence[Process]],
+        now: Callable[[], float],
+        fastest: float = 1.0,
+    ) -> None:
+        """Takes the members that run, the time, and how fast a clock may run."""
+        self.reference = Reference(now)
         self.undecided: list[bytes] = []
         self._processes = processes
+        self._fastest = fastest
         self._invariants = Invariants(self.reference)
 
     def step(self) -> None:
@@ -77,6 +84,7 @@ class Judges:
         self._invariants.check_whole_states(processes)
         for process in processes:
             check_expired(process)
+            leasejudge.check_overdue(process)
         self.check_history(history)
         for watch in watched:
             watches.check(watch, self.reference, is_current=True)
@@ -84,12 +92,15 @@ class Judges:
     def check_history(self, history: History) -> None:
         """Judges what clients were told; the log may go on meanwhile."""
         operations = history.operations
-        check_order(operations)
+        told = history.told()
+        check_order(told)
         check_local_reads(operations, self.reference)
         check_created_in_order(operations, self.reference)
         check_deleted_trees(operations, self.reference)
         for key, asked in history.by_key().items():
             self._check_file(key, asked)
+        kvjudge.check(history.calls, told, self.reference)
+        leasejudge.check(history.calls, self.reference, self._fastest)
 
     def _check_file(self, key: bytes, operations: Sequence[Operation]) -> None:
         changes = self.reference.by_key.get(key, [])
@@ -130,22 +141,18 @@ def check_expired(process: Process) -> None:
         raise Violation(f"{process.name} leads and has a key {lateness_ns / 1e9:.1f} s overdue")
 
 
-def check_order(operations: Sequence[Operation]) -> None:
+def check_order(told: Sequence[Told]) -> None:
     """The revision that an answer tells is not below any that was told before it was asked for."""
-    told = [one for one in operations if one.outcome is not None and one.kind != Kind.LOCAL_GET]
     by_completion = iter(sorted(told, key=_completed))
     before = next(by_completion, None)
-    highest: Operation | None = None
-    for operation in sorted(told, key=_invoked):
-        while before is not None and before.completed < operation.invoked:
-            if highest is None or _revision(before) > _revision(highest):
+    highest: Told | None = None
+    for answer in sorted(told, key=_invoked):
+        while before is not None and before.completed < answer.invoked:
+            if highest is None or before.revision > highest.revision:
                 highest = before
             before = next(by_completion, None)
-        if highest is None:
-            continue
-        is_change = operation.is_write and operation.is_done
-        if _revision(operation) < _revision(highest) + is_change:
-            raise Violation(f"a revision went back: {highest}; later {operation}")
+        if highest is not None and answer.revision < highest.revision + answer.is_change:
+            raise Violation(f"a revision went back: {highest.what}; later {answer.what}")
 
 
 def check_local_reads(operations: Sequence[Operation], reference: Reference) -> None:
@@ -230,10 +237,9 @@ def _revision(operation: Operation) -> int:
     return _outcome(operation).revision
 
 
-def _invoked(operation: Operation) -> float:
-    return operation.invoked
+def _invoked(told: Told) -> float:
+    return told.invoked
 
 
-def _completed(operation: Operation) -> float:
-    assert operation.completed < inf, "it was answered"
-    return operation.completed
+def _completed(told: Told) -> float:
+    return told.completed

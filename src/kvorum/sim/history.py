@@ -11,11 +11,12 @@ before the other was invoked.
 from collections.abc import Iterator
 from enum import IntEnum
 from math import inf
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from kvorum.errors import KvorumError
+from kvorum.sim.calls import Call
 
 RevisionNumber: TypeAlias = int
 """A main revision, which v2 calls an index."""
@@ -149,16 +150,48 @@ def _file(seen: Seen) -> str:
     return f"{seen.value!r}@{seen.modified}/{seen.created}"
 
 
+class Told(NamedTuple):
+    """A revision that a client was told, of the newest there was; `what` says how, in words."""
+
+    invoked: float
+    completed: float
+    revision: RevisionNumber
+    is_change: bool
+    what: Operation | Call
+
+
 class History:
-    """All operations of a run, in the order in which they were sent."""
+    """All that was asked in a run, in the order in which it was sent.
+
+    Attributes:
+        operations: of the v2 API.
+        calls: of the v3 API.
+    """
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.calls: list[Call] = []
 
     def add(self, operation: Operation) -> Operation:
         """Writes down what is being sent."""
         self.operations.append(operation)
         return operation
+
+    def told(self) -> list[Told]:
+        """Every revision that clients were told, but not of one member's state."""
+        told = [
+            Told(
+                one.invoked, one.completed, one.outcome.revision, one.is_write and one.is_done, one
+            )
+            for one in self.operations
+            if one.outcome is not None and one.kind is not Kind.LOCAL_GET
+        ]
+        told += [
+            Told(one.invoked, one.completed, one.revision, one.has_written, one)
+            for one in self.calls
+            if one.revision and not one.is_local
+        ]
+        return told
 
     def by_key(self) -> dict[bytes, list[Operation]]:
         """The operations of each file's path; a deleted directory's are with all files below it."""

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from kvorum.backend.base import Table
+from kvorum.mvcc.lease import Lessor
 from kvorum.mvcc.revision import to_key
 from kvorum.raft.core import Raft
 from kvorum.raft.rawnode import RawNode
@@ -78,6 +79,11 @@ def rawnode_of(server: Server) -> RawNode:
 def raft_of(server: Server) -> Raft:
     """The server's consensus state."""
     return rawnode_of(server)._raft
+
+
+def lessor_of(server: Server) -> Lessor:
+    """The server's leases."""
+    return server._applier.lessor
 
 
 class _Promises:
@@ -481,7 +487,8 @@ class Invariants:
         if applied > self.reference.last_index:
             raise Violation(f"{subject.name} has applied {applied}, which nobody has committed")
         store = subject.store
-        own = Mark(store.revision, store.compacted_revision, store.key_count)
+        leases = lessor_of(subject.server).leases
+        own = Mark(store.revision, store.compacted_revision, store.key_count, leases)
         expected = self.reference.marks[applied]
         if own != expected:
             raise Violation(

@@ -14,13 +14,16 @@ Rules:
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kvorum.apply.applier import Applier, MembershipApplied
+from msgspec import Struct
+
+from kvorum.apply.applier import Applied, Applier, MembershipApplied
 from kvorum.apply.commands import decode_batch
 from kvorum.backend.memory import MemoryBackend
 from kvorum.membership import Member
+from kvorum.mvcc.lease import Lease
 from kvorum.mvcc.record import Change, Changes, encode
 from kvorum.mvcc.revision import Revision, pack, to_key
 from kvorum.mvcc.watch import WatchHub
@@ -29,6 +32,8 @@ from kvorum.raft.types import Entry, EntryType, Index, MemberId, Term
 from kvorum.sim.history import RevisionNumber, Violation
 from kvorum.v2 import commands as v2
 from kvorum.v2.node import Action
+from kvorum.v3.answers import LeaseGrantResponse, LeaseRevokeResponse
+from kvorum.v3.commands import LeaseExpire, LeaseRevoke
 
 
 class Mark(NamedTuple):
@@ -37,6 +42,27 @@ class Mark(NamedTuple):
     revision: RevisionNumber
     compacted_revision: RevisionNumber
     key_count: int
+    leases: Mapping[int, Lease]
+
+
+class LeaseLife(Struct):
+    """A lease from its grant to its end.
+
+    Attributes:
+        granted: the entry that granted it.
+        ended: the one that ended it; 0 while it lives.
+        is_expired: the leader ended it because its time was over.
+    """
+
+    id: int
+    ttl: int
+    granted: Index
+    ended: Index = 0
+    is_expired: bool = False
+
+
+def _never() -> float:
+    return 0.0
 
 
 class _Tap(WatchHub):
@@ -56,6 +82,7 @@ class Reference:
 
     Attributes:
         terms: the term of each committed entry; index 1 stands first.
+        times: when each entry was committed, as `now` told.
         marks: the state after each entry; `marks[0]` is the empty one.
         compactions: every compacted revision there ever was, in order.
         revisions: every revision that has changes, in order.
@@ -63,21 +90,28 @@ class Reference:
         places: the place and bytes of each record, by revision: its key in the backend first.
         records: the same bytes by place.
         by_key: all changes of each key, in order.
+        made_by: the entry that made each revision.
+        lives: all leases there ever were, by id, which is never used twice here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = _never) -> None:
+        self._now = now
         self._applier = Applier(MemoryBackend())
         self._applier.restore()
         self._tap = _Tap(self._applier)
         self._applier.hub = self._tap
         self.terms: list[Term] = []
-        self.marks: list[Mark] = [self._mark()]
+        self.times: list[float] = []
+        self.marks: list[Mark] = []
+        self.marks.append(self._mark())
         self.compactions: list[RevisionNumber] = []
         self.revisions: list[RevisionNumber] = []
         self.changes: dict[RevisionNumber, Changes] = {}
         self.places: dict[RevisionNumber, list[tuple[bytes, bytes]]] = {}
         self.records: dict[Revision, bytes] = {}
         self.by_key: dict[bytes, list[Change]] = {}
+        self.made_by: dict[RevisionNumber, Index] = {}
+        self.lives: dict[int, LeaseLife] = {}
 
     @property
     def revision(self) -> RevisionNumber:
@@ -105,6 +139,9 @@ class Reference:
             cluster = self._applier.cluster  # who votes decides who can be promoted
             cluster.set_conf_state(changed(cluster.conf_state, outcome.conf_change))
         self.terms.append(entry.term)
+        self.times.append(self._now())
+        if isinstance(outcome, Applied):
+            self._follow_leases(entry, outcome)
         mark = self._mark()
         if mark.compacted_revision != self.marks[-1].compacted_revision:
             self.compactions.append(mark.compacted_revision)
@@ -112,6 +149,7 @@ class Reference:
         taken, self._tap.taken = self._tap.taken, []
         for changes in taken:
             self._remember(changes)
+            self.made_by[changes.revision] = entry.index
             if changes.changes[0].record.action == Action.EXPIRE:
                 _check_expiry(entry, changes)
 
@@ -144,9 +182,32 @@ class Reference:
             yield self.revisions[at]
             at += 1
 
+    def time_of(self, index: Index) -> float:
+        """When an entry was committed."""
+        return self.times[index - 1]
+
+    def _follow_leases(self, entry: Entry, outcome: Applied) -> None:
+        for command, result in zip(decode_batch(entry.data).commands, outcome.results, strict=True):
+            if isinstance(result, LeaseGrantResponse):
+                self.lives[result.id] = LeaseLife(result.id, result.ttl, entry.index)
+            elif isinstance(result, LeaseRevokeResponse):
+                assert isinstance(command, LeaseRevoke), "nothing else is answered like that"
+                self.lives[command.id].ended = entry.index
+            elif isinstance(command, LeaseExpire):
+                for lease_id, _ in command.leases:
+                    self._may_have_expired(lease_id, entry.index)
+
+    def _may_have_expired(self, lease_id: int, index: Index) -> None:
+        life = self.lives.get(lease_id)
+        if life is not None and not life.ended and lease_id not in self._applier.lessor.leases:
+            life.ended, life.is_expired = index, True
+
     def _mark(self) -> Mark:
-        store = self._applier.store
-        return Mark(store.revision, store.compacted_revision, store.key_count)
+        store, leases = self._applier.store, self._applier.lessor.leases
+        known = self.marks[-1].leases if self.marks else {}
+        if leases != known:
+            known = dict(leases)
+        return Mark(store.revision, store.compacted_revision, store.key_count, known)
 
     def _remember(self, changes: Changes) -> None:
         revision = changes.revision

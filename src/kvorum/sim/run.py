@@ -29,12 +29,13 @@ from kvorum.mvcc import sortedkeys
 from kvorum.raft import core, rawnode, readindex
 from kvorum.server import logkeeper, proposals, reads, upkeep
 from kvorum.sim import invariants, marks
+from kvorum.sim.calls import Call
 from kvorum.sim.chance import Chance
 from kvorum.sim.checkers import Judges
 from kvorum.sim.cluster import Settings, SimCluster
 from kvorum.sim.disk import LONGEST_SECONDS
 from kvorum.sim.faults import KINDS, Faults, Rates, draw_rates
-from kvorum.sim.history import Violation
+from kvorum.sim.history import Operation, Violation
 from kvorum.sim.loop import SimLoop
 from kvorum.sim.trace import LogLines, Trace
 from kvorum.sim.workload import Workload, draw_load
@@ -68,7 +69,8 @@ class Options(Struct, frozen=True):
         members: how many the cluster is born with; 0 draws it.
         faults: kinds that may come.
         operations_a_second: of all clients together.
-        clients: no more than these ask for keys.
+        clients: no more than these ask for keys of the v2 API.
+        callers: no more than these call that of v3.
         watchers: no more than these watch.
         tell: gets every event in words.
     """
@@ -78,6 +80,7 @@ class Options(Struct, frozen=True):
     faults: tuple[str, ...] = KINDS
     operations_a_second: float = 10.0
     clients: int = CLIENTS_MAX
+    callers: int = CLIENTS_MAX
     watchers: int = CLIENTS_MAX
     tell: Callable[[str], object] | None = None
 
@@ -139,10 +142,13 @@ class _World:
         rates = draw_rates(chance.child("rates"), options.faults)
         settings = _draw_settings(chance.child("settings"), options, rates)
         self.cluster = SimCluster(settings, chance.child("cluster"), self.loop, self.trace)
-        self.judges = Judges(lambda: self.cluster.processes)
+        self.judges = Judges(
+            lambda: self.cluster.processes, lambda: self.loop.now, fastest=1.0 + rates.drift
+        )
         self.faults = Faults(self.cluster, chance.child("faults"), rates)
         load = draw_load(chance.child("load"), operations_a_second=options.operations_a_second)
         load.clients = min(load.clients, options.clients)
+        load.callers = min(load.callers, options.callers)
         load.watchers = min(load.watchers, options.watchers)
         self.workload = Workload(self.cluster, chance.child("workload"), load)
         self.cluster.on_step(self.judges.step)
@@ -214,13 +220,14 @@ class _World:
 
     def fill(self, report: Report) -> None:
         """Writes down what happened."""
-        operations = self.workload.history.operations
-        for operation in operations:
-            self.trace.take(str(operation).encode())
+        history = self.workload.history
+        requests: list[Operation | Call] = [*history.operations, *history.calls]
+        for request in requests:
+            self.trace.take(str(request).encode())
         report.seconds = self.loop.now
         report.steps = self.loop.steps
-        report.operations = len(operations)
-        report.answered = sum(one.completed < inf for one in operations)
+        report.operations = len(requests)
+        report.answered = sum(one.completed < inf for one in requests)
         report.undecided = len(self.judges.undecided)
         report.counts = self.cluster.counts
         report.digest = self.trace.digest()

@@ -61,6 +61,8 @@ def _attempts(seed: int, options: Options, report: Report) -> Iterator[tuple[str
         yield f"without {kind}", replace(options, faults=rest)
     if options.watchers:
         yield "without watchers", replace(options, watchers=0)
+    if options.callers:
+        yield "without callers", replace(options, callers=0)
     for clients in (0, 1, 2, 4):
         if clients < options.clients:
             yield f"with {clients} clients", replace(options, clients=clients)

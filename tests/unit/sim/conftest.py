@@ -1,6 +1,7 @@
 """Real members in memory that the judges look at after every event, and clients for them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,8 +10,12 @@ from tests.unit.server.conftest import TICK_SECONDS, Member, MemoryCluster, Memo
 from kvorum.config import Config
 from kvorum.server.files import LogMetadata, decode_metadata
 from kvorum.server.server import Server
+from kvorum.sim.callers import CallKind
+from kvorum.sim.chance import Chance
 from kvorum.sim.checkers import Judges
+from kvorum.sim.history import Kind
 from kvorum.sim.loop import SimLoop
+from kvorum.sim.workload import Load, Workload
 from kvorum.wal.replay import Recovered
 from kvorum.wal.wal import Wal
 
@@ -58,7 +63,7 @@ class Judged(MemoryCluster):
     def __init__(self, **settings: object) -> None:
         super().__init__()
         self.loop = SimLoop()
-        self.judges = Judges(lambda: self.processes)
+        self.judges = Judges(lambda: self.processes, lambda: self.loop.now)
         self.lives: dict[str, Life] = {}
         self.settings = settings
         self.first = self.add(self.legacy_config(1, **settings))
@@ -110,6 +115,47 @@ class Judged(MemoryCluster):
 
     def follower(self) -> Member:
         return next(member for member in self.members if not member.server.is_leader)
+
+
+EVERYTHING = {kind: 1.0 for kind in Kind if kind is not Kind.EXPIRE}
+
+
+def busy(**changes: Any) -> Load:
+    """Clients that ask for everything, all the time."""
+    settings: dict[str, Any] = {
+        "clients": 6,
+        "callers": 4,
+        "watchers": 4,
+        "think_seconds": 0.1,
+        "compact_seconds": 0.5,
+        "weights": EVERYTHING,
+        "call_weights": dict.fromkeys(CallKind, 1.0),
+    }
+    return Load(**(settings | changes))
+
+
+def work(world: Judged, load: Load, seconds: float, seed: int = 1) -> Workload:
+    """Lets clients ask for so long."""
+    workload = Workload(world, Chance(seed), load)
+    workload.start()
+    world.advance(seconds)
+    return workload
+
+
+def finish(world: Judged, workload: Workload) -> None:
+    """Lets answers and expirations come in, then has everything judged."""
+    workload.stop()
+    for member in world.members:
+        member.is_sync_held = False
+        if not member.is_up:
+            member.start()
+    world.advance(8.0)
+    world.run_until(world.judges.has_converged)
+    workload.resume_watches()
+    world.advance(0.5)
+    world.judges.finish(workload.history, workload.watches)
+    assert not world.judges.undecided
+    assert not workload.repeated
 
 
 @pytest.fixture

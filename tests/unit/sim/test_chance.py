@@ -50,3 +50,10 @@ def test_choice_is_fair_enough() -> None:
     chance = Chance(1)
     chosen = [chance.choice("abc") for _ in range(300)]
     assert all(chosen.count(letter) > 70 for letter in "abc")
+
+
+def test_weights_say_how_often_each_is_drawn() -> None:
+    chance = Chance(1)
+    drawn = [chance.weighted({"never": 0.0, "often": 3.0, "seldom": 1.0}) for _ in range(1000)]
+    assert drawn.count("never") == 0
+    assert 600 < drawn.count("often") < 900

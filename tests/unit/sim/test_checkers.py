@@ -10,6 +10,7 @@ from tests.unit.sim.conftest import Judged
 from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.raft.types import Entry
 from kvorum.sim import linearizability
+from kvorum.sim.calls import Call
 from kvorum.sim.checkers import (
     Judges,
     check_created_in_order,
@@ -18,11 +19,12 @@ from kvorum.sim.checkers import (
     check_local_reads,
     check_order,
 )
-from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Violation
+from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Told, Violation
 from kvorum.sim.reference import Reference
 from kvorum.sim.watches import Watch
 from kvorum.v2 import commands as v2
-from kvorum.v3.commands import Compact
+from kvorum.v3.answers import PutResponse, RangeResponse
+from kvorum.v3.commands import Compact, Put, Range
 
 
 def operation(
@@ -39,6 +41,12 @@ def commit(reference: Reference, *commands: Command) -> None:
 
 def written(revision: int, invoked: float, completed: float) -> Operation:
     return operation(Kind.SET, b"/%d" % revision, invoked, completed, outcome=Outcome(revision))
+
+
+def told(operations: list[Operation]) -> list[Told]:
+    history = History()
+    history.operations += operations
+    return history.told()
 
 
 def read(revision: int, invoked: float, completed: float) -> Operation:
@@ -58,7 +66,7 @@ def read(revision: int, invoked: float, completed: float) -> Operation:
     ],
 )
 def test_revisions_rise_across_keys(operations: list[Operation]) -> None:
-    check_order(operations)
+    check_order(told(operations))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,25 @@ def test_revisions_rise_across_keys(operations: list[Operation]) -> None:
 )
 def test_revisions_never_go_back_across_keys(operations: list[Operation]) -> None:
     with pytest.raises(Violation, match="went back"):
-        check_order(operations)
+        check_order(told(operations))
+
+
+def test_revisions_rise_across_the_apis() -> None:
+    history = History()
+    history.operations.append(written(3, 0, 1))
+    put = Call("v", "p", Put(b"k", b"1"), 2.0, completed=3.0, answer=PutResponse(4))
+    history.calls.append(put)
+    check_order(history.told())
+    put.answer = PutResponse(3)
+    with pytest.raises(Violation, match="went back"):
+        check_order(history.told())
+    put.request, put.answer = Range(b"k"), RangeResponse(3, [], more=False, count=0)
+    check_order(history.told())
+    put.answer = RangeResponse(2, [], more=False, count=0)
+    with pytest.raises(Violation, match="went back"):
+        check_order(history.told())
+    put.is_local = True
+    check_order(history.told())
 
 
 def local(process: str, revision: int, node: Seen | None = None) -> Operation:
@@ -284,6 +310,6 @@ def test_what_could_not_be_judged_is_listed(one: Judged, monkeypatch: pytest.Mon
 
 
 def test_who_comes_later_learns_the_whole_log(one: Judged) -> None:
-    judges = Judges(lambda: one.processes)
+    judges = Judges(lambda: one.processes, lambda: 0.0)
     judges.step()
     assert judges.reference.marks == one.judges.reference.marks

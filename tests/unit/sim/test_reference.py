@@ -6,9 +6,9 @@ from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.mvcc.revision import pack, to_key
 from kvorum.raft.types import Entry
 from kvorum.sim.history import Violation
-from kvorum.sim.reference import Mark, Reference
+from kvorum.sim.reference import LeaseLife, Reference
 from kvorum.v2 import commands as v2
-from kvorum.v3.commands import Compact
+from kvorum.v3.commands import Compact, LeaseExpire, LeaseGrant, LeaseRenew, LeaseRevoke, Put
 
 
 def commit(reference: Reference, *commands: Command) -> None:
@@ -28,7 +28,12 @@ def reference() -> Reference:
 
 def test_it_marks_the_state_after_each_entry(reference: Reference) -> None:
     assert reference.terms == [3, 3, 3]
-    assert reference.marks == [Mark(1, -1, 0), Mark(3, -1, 3), Mark(4, -1, 3), Mark(5, -1, 0)]
+    assert [mark[:3] for mark in reference.marks] == [
+        (1, -1, 0),
+        (3, -1, 3),
+        (4, -1, 3),
+        (5, -1, 0),
+    ]
 
 
 def test_it_knows_every_change(reference: Reference) -> None:
@@ -73,3 +78,21 @@ def test_a_key_must_not_expire_before_its_time(
     monkeypatch.setattr(type(expiring), "due", lambda *_: [b"/t"])
     with pytest.raises(Violation, match="though its time is 100"):
         commit(reference, v2.Expire(99))
+
+
+def test_it_follows_leases_from_grant_to_end() -> None:
+    times = iter((1.5, 2.5, 3.5))
+    reference = Reference(lambda: next(times))
+    commit(reference, LeaseGrant(7, 10), LeaseGrant(8, 10), LeaseGrant(9, 10), Put(b"k", b"1", 8))
+    commit(reference, LeaseRevoke(7), LeaseRevoke(7), LeaseExpire(3, [(8, 1), (7, 1), (9, 0)]))
+    assert reference.lives == {
+        7: LeaseLife(7, 10, 1, 2),
+        8: LeaseLife(8, 10, 1, 2, is_expired=True),
+        9: LeaseLife(9, 10, 1),
+    }
+    assert [sorted(mark.leases) for mark in reference.marks] == [[], [7, 8, 9], [9]]
+    assert reference.made_by == {2: 1, 3: 2}
+    assert reference.time_of(2) == 2.5
+    commit(reference, LeaseRenew(9))
+    assert reference.marks[2].leases[9].stamp == 1
+    assert reference.marks[3].leases[9].stamp == 3

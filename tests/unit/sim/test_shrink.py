@@ -26,7 +26,9 @@ def test_what_a_failure_does_not_need_is_left_out(monkeypatch: pytest.MonkeyPatc
     options = Options(faults=("kill", "power cut", "pause", "clog", "rot"))
     told: list[str] = []
     smallest, report = shrink(1, options, fake(1, options), told.append)
-    assert smallest == Options(seconds=5.0, faults=("kill", "pause"), clients=1, watchers=0)
+    assert smallest == Options(
+        seconds=5.0, faults=("kill", "pause"), clients=1, callers=0, watchers=0
+    )
     assert report.violation == "two leaders"
     assert "seed 1 still fails without watchers: two leaders" in told
 
