@@ -44,11 +44,11 @@ fmt: $(READY_DEV)  ## Format the code and fix what can be fixed
 docs: $(READY)  ## Write the pages that are made from the code
 	$(BIN)/python -m kvorum.cli.helptext > docs/flags.md
 
-bench: $(READY_DEV)  ## Measure against real etcd, 15 minutes (needs wrk)
-	$(BIN)/python benchmarks/v2.py $(ARGS)
+bench: $(READY_DEV)  ## Measure against real etcd, half an hour (needs wrk)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-quick: $(READY_DEV)  ## The same in under 3 minutes
-	$(BIN)/python benchmarks/v2.py --quick $(ARGS)
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 hooks: $(READY_DEV)  ## Run the checks before every commit
 	git config core.hooksPath .githooks

@@ -18,25 +18,31 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.v2 import RESULTS, System, Workload
+from benchmarks.harness import RESULTS, cpu_seconds, make_cluster
+from benchmarks.v2 import WARM_UP_SECONDS, Workload, fill, send
+
+from kvorum.testing.process import OUR_PROGRAM, ClusterProcess
 
 SECONDS = 8
 SAMPLES_PER_SECOND = 500
 SHOWN = 25
 
 
-def watch(system: System, workload: Workload, role: str, path: Path) -> float:
+def watch(cluster: ClusterProcess, workload: Workload, role: str, path: Path) -> float:
     """Samples one member under load into `path`; returns its CPU per request, in microseconds."""
-    leader = system.cluster.wait_leader()
-    followers = [member for member in system.members if member is not leader]
+    leader = cluster.wait_leader()
+    followers = [member for member in cluster.members if member is not leader]
     member = leader if role == "leader" else followers[0]
+    send(cluster, workload, WARM_UP_SECONDS)
     command = ["py-spy", "record", "--pid", str(member.pid), "--duration", str(SECONDS)]
     command += ["--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--output", str(path)]
+    before = sum(cpu_seconds([member]))
     spy = subprocess.Popen([*command, "--nonblocking"], stdout=subprocess.DEVNULL)
-    measured = system.measure(workload, SECONDS)
+    counted = send(cluster, workload, SECONDS)
+    spent = sum(cpu_seconds([member])) - before
     spy.wait()
-    print(f"all members: {measured.cpu:.1f} us a request, {measured.rate:.0f} requests/s")
-    return measured.cpu_of[system.members.index(member)]
+    print(f"{counted['requests']} requests in {SECONDS} s, of which {counted['faults']} failed")
+    return spent * 1e6 / counted["requests"]
 
 
 def by_module(stacks: Iterable[str]) -> Counter[str]:
@@ -59,16 +65,14 @@ def main() -> int:
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     workload = Workload(arguments.members, arguments.kind, arguments.connections)
-    with tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory:
-        system = System(Path(directory), "ours", arguments.members)
-        try:
-            system.cluster.start()
-            system.fill()
-            path = Path(directory) / "stacks"
-            cpu = watch(system, workload, arguments.role, path)
-            samples = by_module(path.read_text().splitlines())
-        finally:
-            system.cluster.kill()
+    with (
+        tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory,
+        make_cluster(Path(directory), arguments.members, OUR_PROGRAM) as cluster,
+    ):
+        fill(cluster, workload.value_bytes)
+        path = Path(directory) / "stacks"
+        cpu = watch(cluster, workload, arguments.role, path)
+        samples = by_module(path.read_text().splitlines())
     print(f"{arguments.role}: {cpu:.1f} us a request, of which")
     for module, count in samples.most_common(SHOWN):
         print(f"{cpu * count / samples.total():7.2f}  {module}")

@@ -1,38 +1,46 @@
-"""How fast does one write reach many who wait for it, next to real etcd 3.5.1?
-
-Run: `python -m benchmarks.fanout` (a minute); needs the dev extras.
+"""How fast does one write reach many who wait for it, next to real etcd?
 
 Load: each watcher long-polls a directory, recursively, on a connection of its own, and asks for the
 next index as soon as it has its event. One writer writes into the directory again when the last
 watcher has the event, so nobody falls behind and nothing is served from history only.
-Units: events are deliveries a second, all watchers together; lag is milliseconds from sending the
-write to the arrival of its event at a watcher; CPU is microseconds of the server per delivery.
-The client is one uvloop process, the same for both, and takes about as much CPU as a server does:
-it is the limit that both share. Rounds: ours, theirs, ours, ...; medians, spread in brackets.
+Units: events are deliveries a second, all watchers together; p50 and p99 are milliseconds from
+sending the write to the arrival of its event at a watcher; CPU is microseconds of the server per
+delivery; memory is MiB resident while all watchers wait.
+The client is one uvloop process, the same for all, and takes about as much CPU as a server does:
+it is the limit that all share.
 A round counts only if each watcher got each event once, in order.
 """
 
-import argparse
 import asyncio
-import tempfile
 import time
-from pathlib import Path
+from functools import partial
 from typing import cast
 
 import uvloop
-from benchmarks.v2 import PROGRAMS, RESULTS, print_rows, process_cpu_seconds
-from msgspec import Struct
+from benchmarks.harness import (
+    RoundFailed,
+    Run,
+    check_growth,
+    cpu_seconds,
+    percentile,
+    resident_mib,
+    store_index,
+)
+from benchmarks.report import Figures
 
-from kvorum.config import Era
 from kvorum.testing.process import ServerProcess
 
-WATCHERS = (100, 1000)
-ROUNDS = 5
-SECONDS = 3.0
+WATCHER_COUNTS = (100, 1000)
+QUICK_MAX = 100
+"""More of them are left out of a quick run."""
+
 VALUE = b"v" * 64
 
-COLUMNS = ("events", "cpu", "p50", "p99")
+DELIVERY_SECONDS = 30
+"""An event that takes longer is lost."""
 
+_OK = b"HTTP/1.1 200 "
+_WRITTEN = (_OK, b"HTTP/1.1 201 ")
 _WAIT = (
     b"GET /v2/keys/fan?wait=true&recursive=true&waitIndex=%d HTTP/1.1\r\nHost: benchmark\r\n\r\n"
 )
@@ -41,15 +49,6 @@ _PUT = (
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\nvalue=%b"
 )
 _INDEX = b'"modifiedIndex":'
-
-
-class Figures(Struct):
-    """What one round gave; units as on top of this file."""
-
-    events: float
-    cpu: float
-    p50: float
-    p99: float
 
 
 class Watcher(asyncio.Protocol):
@@ -75,8 +74,10 @@ class Watcher(asyncio.Protocol):
         if not self._reply.endswith(b"\r\n0\r\n\r\n"):
             return
         reply, self._reply = self._reply, b""
-        index = int(reply.partition(_INDEX)[2].partition(b",")[0])
-        assert index == self._expected, f"event {index} instead of {self._expected}"
+        index = index_told(reply)
+        if not reply.startswith(_OK) or index != self._expected:
+            self._fan.fail(f"{reply!r} instead of event {self._expected}")
+            return
         self.wait_for(index + 1)
         self._fan.delivered()
 
@@ -101,7 +102,15 @@ class Writer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """One reply, which is short."""
         assert self.written is not None
-        self.written.set_result(int(data.partition(_INDEX)[2].partition(b",")[0]))
+        if data.startswith(_WRITTEN):
+            self.written.set_result(index_told(data))
+        else:
+            self.written.set_exception(RoundFailed(f"not written: {data!r}"))
+
+
+def index_told(reply: bytes) -> int:
+    """The index of the event in a reply; 0 where there is none."""
+    return int(reply.partition(_INDEX)[2].partition(b",")[0] or 0)
 
 
 class Fan:
@@ -111,23 +120,35 @@ class Fan:
         self._watcher_count = watcher_count
         self._missing = 0
         self._all_have_it = asyncio.Event()
+        self._failure = ""
         self._sent_at = 0.0
-        self.lags: list[float] = []
+        self._write_count = 0
+        self._lags: list[float] = []
 
     def delivered(self) -> None:
         """One watcher has the event of the write under way."""
-        self.lags.append(time.perf_counter() - self._sent_at)
+        self._lags.append(time.perf_counter() - self._sent_at)
         self._missing -= 1
         if not self._missing:
             self._all_have_it.set()
 
-    async def run(self, port: int, seconds: float) -> float:
-        """Writes and waits for so long; returns how long it took."""
+    def fail(self, reason: str) -> None:
+        """A watcher was told what it must not be."""
+        self._failure = reason
+        self._all_have_it.set()
+
+    async def run(self, server: ServerProcess, seconds: float) -> tuple[Figures, int]:
+        """Writes and waits for so long; returns what that gave, and how often it wrote.
+
+        Raises:
+            RoundFailed: an answer was wrong, or did not come.
+        """
         loop = asyncio.get_running_loop()
-        transport, writer = await loop.create_connection(Writer, "127.0.0.1", port)
+        address = server.host, server.client_port
+        transport, writer = await loop.create_connection(Writer, *address)
         index = await writer.write()
         opened = [
-            await loop.create_connection(lambda: Watcher(self), "127.0.0.1", port)
+            await loop.create_connection(lambda: Watcher(self), *address)
             for _ in range(self._watcher_count)
         ]
         for _, watcher in opened:
@@ -135,73 +156,61 @@ class Fan:
         # All of them wait before the first event comes: an answered read of each connection would
         # say so, but a wait is not answered. The first event is not counted instead.
         await self._write(writer)
-        self.lags.clear()
-        began = time.perf_counter()
+        self._lags.clear()
+        began, before = time.perf_counter(), sum(cpu_seconds([server]))
         while time.perf_counter() - began < seconds:
             await self._write(writer)
-        took = time.perf_counter() - began
+        figures = {
+            "cpu": (sum(cpu_seconds([server])) - before) * 1e6 / len(self._lags),
+            "events": len(self._lags) / (time.perf_counter() - began),
+            "p50": percentile(self._lags, 50) * 1e3,
+            "p99": percentile(self._lags, 99) * 1e3,
+            "memory": resident_mib([server]),
+        }
         for one, _ in [(transport, writer), *opened]:
             one.close()
-        return took
+        return figures, self._write_count + 1
 
     async def _write(self, writer: Writer) -> None:
         self._missing = self._watcher_count
         self._all_have_it.clear()
         self._sent_at = time.perf_counter()
+        self._write_count += 1
         await writer.write()
-        await asyncio.wait_for(self._all_have_it.wait(), 30)
+        try:
+            await asyncio.wait_for(self._all_have_it.wait(), DELIVERY_SECONDS)
+        except TimeoutError:
+            self._failure = f"{self._missing} events did not come"
+        if self._failure:
+            raise RoundFailed(self._failure)
+
+
+def run(bench: Run) -> None:
+    """Measures the rows that are wanted, all on the same servers."""
+    names = {f"fan-out {count}": count for count in WATCHER_COUNTS}
+    wanted = [name for name in names if bench.wants(name, is_quick=names[name] <= QUICK_MAX)]
+    if not wanted:
+        return
+    with bench.clusters(1) as clusters:
+        for name in wanted:
+            measures = {
+                label: partial(measure, cluster.members[0], names[name], bench.plan.seconds)
+                for label, cluster in clusters.items()
+            }
+            bench.take_turns(name, bench.plan.rounds, measures)
 
 
 def measure(server: ServerProcess, watcher_count: int, seconds: float) -> Figures:
-    """One round."""
-    before = process_cpu_seconds(server.pid)
+    """One round.
 
-    async def run() -> tuple[Fan, float]:
-        fan = Fan(watcher_count)
-        return fan, await fan.run(server.client_port, seconds)
+    Raises:
+        RoundFailed: an event was not told once and in order, or a write was lost or made twice.
+    """
 
-    fan, took = uvloop.run(run())
-    spent = process_cpu_seconds(server.pid) - before
-    lags = sorted(fan.lags)
-    return Figures(
-        events=len(lags) / took,
-        cpu=spent * 1e6 / len(lags),
-        p50=lags[len(lags) // 2] * 1e3,
-        p99=lags[len(lags) * 99 // 100] * 1e3,
-    )
+    async def run() -> tuple[Figures, int]:
+        return await Fan(watcher_count).run(server, seconds)
 
-
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of one round")
-    arguments = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
-    print(f"{'watchers':<24}" + "".join(f"{column:>21}" for column in COLUMNS))
-    with tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory:
-        servers = {
-            label: ServerProcess(Path(directory) / label, era=Era.MODERN, program=program)
-            for label, program in PROGRAMS.items()
-        }
-        try:
-            for server in servers.values():
-                server.start()
-                server.wait_ready()
-            for watcher_count in WATCHERS:
-                table: dict[str, dict[str, list[float]]] = {
-                    label: {column: [] for column in COLUMNS} for label in servers
-                }
-                for _ in range(arguments.rounds):
-                    for label, server in servers.items():
-                        figures = measure(server, watcher_count, arguments.seconds)
-                        for column in COLUMNS:
-                            table[label][column].append(getattr(figures, column))
-                print_rows(str(watcher_count), table)
-        finally:
-            for server in servers.values():
-                server.kill()
-
-
-if __name__ == "__main__":
-    main()
+    before = store_index(server)
+    figures, write_count = uvloop.run(run())
+    check_growth(before, store_index(server), write_count)
+    return figures

@@ -1,37 +1,46 @@
-"""What do many keys cost, and how soon is a server back with them, next to real etcd 3.5.1?
+"""What do many keys cost, and how soon is a server back with them, next to real etcd?
 
-Run: `python -m benchmarks.scale --keys 1000000` (five minutes; a tenth of it for 100000); needs the
-dev extras.
-
-Load: distinct keys, 1000 in a directory, values of 64 bytes, by 64 connections. Everything else is
-as in v2.py. One run of each, ours first: nothing here is a matter of microseconds.
+Load: distinct keys, 1000 in a directory, values of 64 bytes, by 64 connections. Each round has
+servers and data of its own.
 Units: load and restart are seconds; restart is from exec after a kill -9 to the first 200 for a key
-written last. Memory is MiB resident, after the load and after the restart; disk is MiB of the data
-directory. Catch-up: of three members one follower is killed, a tenth of the keys is written, it is
-started, and the seconds are counted until it serves the last of them.
+written last. CPU is server microseconds per write of the load. Memory is MiB resident, after the
+load and after the restart; disk is MiB of the data directory. Catch-up: of three members one
+follower is killed, a tenth of the keys is written, it is started, and the seconds are counted until
+it serves the last of them.
+A round counts only if every key was created, and nothing was lost in the restart.
 """
 
-import argparse
 import asyncio
-import shutil
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 import uvloop
-from benchmarks.v2 import PROGRAMS, RESULTS, resident_mib
+from benchmarks.harness import (
+    START_WRITES,
+    Program,
+    RoundFailed,
+    Run,
+    check_growth,
+    cpu_seconds,
+    make_cluster,
+    resident_mib,
+    store_index,
+)
+from benchmarks.report import Figures
 
-from kvorum.config import Era
-from kvorum.testing.process import ClusterProcess, ServerProcess
+from kvorum.testing.polling import wait_until
+from kvorum.testing.process import OK, ServerProcess
 
 CONNECTIONS = 64
 KEYS_IN_DIRECTORY = 1000
 PATIENCE_SECONDS = 300
+SECTOR_BYTES = 512
+"""What `st_blocks` counts in."""
+
 BODY = b"value=" + b"v" * 64
 
 _PUT = (
@@ -62,7 +71,7 @@ class Loader(asyncio.Protocol):
         if data.startswith(b"HTTP/1.1 201"):
             self._next()
         elif not self._done.done():
-            self._done.set_exception(RuntimeError(f"not created: {data!r}"))
+            self._done.set_exception(RoundFailed(f"not created: {data!r}"))
 
     def _next(self) -> None:
         number = next(self._numbers, None)
@@ -75,7 +84,11 @@ class Loader(asyncio.Protocol):
 
 
 def load(server: ServerProcess, numbers: range) -> float:
-    """Writes these keys; returns the seconds it took."""
+    """Writes these keys; returns the seconds it took.
+
+    Raises:
+        RoundFailed: a key was not created, or not once.
+    """
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -86,50 +99,76 @@ def load(server: ServerProcess, numbers: range) -> float:
             await loop.create_connection(make, server.host, server.client_port)
         await asyncio.gather(*ends)
 
+    before = store_index(server)
     began = time.perf_counter()
     uvloop.run(run())
-    return time.perf_counter() - began
+    took = time.perf_counter() - began
+    check_growth(before, store_index(server), len(numbers))
+    return took
 
 
 def wait_served(server: ServerProcess, number: int) -> None:
     """Waits until the member serves this key from its own state."""
-    end = time.perf_counter() + PATIENCE_SECONDS
-    while time.perf_counter() < end:
-        try:
-            url = f"{server.client_url}{path_of(number)}"
-            with urllib.request.urlopen(url, timeout=1):  # noqa: S310 -- it is http
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.01)
-    raise TimeoutError(f"no key {number} within {PATIENCE_SECONDS} s")
+
+    def is_served() -> bool:
+        answer = server.ask(path_of(number))
+        return answer is not None and answer[0] == OK
+
+    wait_until(is_served, PATIENCE_SECONDS, lambda: f"key {number}\n{server.log_end()}")
 
 
-def measure_one(directory: Path, label: str, key_count: int) -> dict[str, float]:
+def run(bench: Run) -> None:
+    """Measures the row, if it is wanted."""
+    name = f"scale {bench.plan.scale_keys}"
+    if bench.wants(name):
+        measures = {
+            label: partial(measure, bench.directory, program, bench.plan.scale_keys)
+            for label, program in bench.programs.items()
+        }
+        bench.take_turns(name, bench.plan.scale_rounds, measures)
+
+
+def measure(directory: Path, program: Program, key_count: int) -> Figures:
+    """One round, with a member alone and then with three.
+
+    Raises:
+        RoundFailed: a write was lost or made twice.
+    """
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        figures = measure_one(Path(scratch), program, key_count)
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        catch_up = measure_catch_up(Path(scratch), program, key_count // 10)
+    return {**figures, "catch-up": catch_up}
+
+
+def measure_one(directory: Path, program: Program, key_count: int) -> Figures:
     """Load, memory, disk and restart of one member."""
-    server = ServerProcess(directory / f"{label}1", era=Era.MODERN, program=PROGRAMS[label])
-    server.start()
-    server.wait_ready()
-    try:
+    with make_cluster(directory, 1, program) as cluster:
+        (server,) = cluster.members
+        before = sum(cpu_seconds([server]))
         took = load(server, range(key_count))
-        memory = resident_mib(server.pid)
-        disk = sum(file.stat().st_blocks for file in server.data_dir.rglob("*")) / 2048
+        spent = sum(cpu_seconds([server])) - before
+        index, memory = store_index(server), resident_mib([server])
+        blocks = sum(file.stat().st_blocks for file in server.data_dir.rglob("*"))
         server.kill()
         began = time.perf_counter()
         server.start()
         wait_served(server, key_count - 1)
         restart = time.perf_counter() - began
-        figures = {"load": took, "memory": memory, "disk": disk, "restart": restart}
-        return figures | {"memory, restarted": resident_mib(server.pid)}
-    finally:
-        server.kill()
-        shutil.rmtree(server.data_dir, ignore_errors=True)
+        check_growth(index, store_index(server), acknowledged=0, unanswered=START_WRITES)
+        return {
+            "cpu": spent * 1e6 / key_count,
+            "load": took,
+            "memory": memory,
+            "disk": blocks * SECTOR_BYTES / (1 << 20),
+            "restart": restart,
+            "restarted": resident_mib([server]),
+        }
 
 
-def measure_catch_up(directory: Path, label: str, key_count: int) -> float:
+def measure_catch_up(directory: Path, program: Program, key_count: int) -> float:
     """How long a follower that missed these keys takes to have them."""
-    cluster = ClusterProcess(directory / f"{label}3", era=Era.MODERN, program=PROGRAMS[label])
-    try:
-        cluster.start()
+    with make_cluster(directory, 3, program) as cluster:
         leader = cluster.wait_leader()
         follower = next(member for member in cluster.members if member is not leader)
         follower.kill()
@@ -138,30 +177,3 @@ def measure_catch_up(directory: Path, label: str, key_count: int) -> float:
         follower.start()
         wait_served(follower, key_count - 1)
         return time.perf_counter() - began
-    finally:
-        cluster.kill()
-
-
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--keys", type=int, default=100_000)
-    arguments = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory:
-        table = {}
-        for label in PROGRAMS:
-            table[label] = measure_one(Path(directory), label, arguments.keys)
-            print(
-                label, {name: round(value, 2) for name, value in table[label].items()}, flush=True
-            )
-            seconds = measure_catch_up(Path(directory), label, arguments.keys // 10)
-            table[label]["catch-up"] = seconds
-    print(f"{arguments.keys} keys{'':<12}{'ours':>10}{'etcd':>10}{'ours/etcd':>12}")
-    for name, ours in table["ours"].items():
-        theirs = table["etcd"][name]
-        print(f"{name:<24}{ours:>10.2f}{theirs:>10.2f}{ours / theirs:>12.2f}")
-
-
-if __name__ == "__main__":
-    main()

