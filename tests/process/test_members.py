@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tests.process.test_kill import OUTAGE_SECONDS, Traffic, assert_nothing_lost
@@ -191,6 +191,47 @@ def test_the_config_is_for_all_members(cluster: ClusterProcess) -> None:
             OUTAGE_SECONDS,
             "the config on every member",
         )
+
+
+def begin_wait(server: ServerProcess, key: str) -> subprocess.Popen[bytes]:
+    """A wait that the server has heard of."""
+    url = f"{server.client_url}/v2/keys{key}?wait=true&recursive=true"
+    waiting = subprocess.Popen(["curl", "-s", "--max-time", "30", url], stdout=subprocess.PIPE)
+    stats = f"{server.client_url}/v2/stats/store"
+    wait_until(lambda: b'"watchers":1' in curl("GET", stats).body, 10, "the wait to be heard")
+    return waiting
+
+
+def told(waiting: subprocess.Popen[bytes]) -> Any:
+    return json.loads(waiting.communicate(timeout=30)[0])
+
+
+def test_who_waits_for_the_machines_is_told_on_every_member(tmp_path: Path) -> None:
+    cluster = ClusterProcess(tmp_path, 2)
+    first, second = cluster.members
+    with first, second:
+        first.wait_ready()
+        second.wait_ready()
+        admin = f"{cluster.wait_leader().peer_url}/v2/admin"
+        waits = [begin_wait(member, "/_etcd/config") for member in cluster.members]
+        assert curl("PUT", f"{admin}/config", '{"activeSize":5}').status == 200
+        for event in map(told, waits):
+            assert (event["action"], event["node"]["key"]) == ("set", "/_etcd/config")
+            assert json.loads(event["node"]["value"])["activeSize"] == 5
+            assert json.loads(event["prevNode"]["value"])["activeSize"] == 9
+        waits = [begin_wait(member, "/_etcd/machines") for member in cluster.members]
+        body = {"name": "m3", "raftURL": "http://127.0.0.1:1", "etcdURL": "http://127.0.0.1:2"}
+        assert curl("PUT", f"{cluster.wait_leader().peer_url}/join", json.dumps(body)).status == 200
+        events = [told(waiting) for waiting in waits]
+        assert events[0] == events[1]
+        assert events[0]["action"] == "create"
+        node = json.loads(curl("GET", f"{first.client_url}/v2/keys/_etcd/machines/m3").body)
+        assert events[0]["node"] == node["node"]
+        waits = [begin_wait(member, "/_etcd/machines/m3") for member in cluster.members]
+        assert curl("DELETE", f"{admin}/machines/m3").status == 200
+        for event in map(told, waits):
+            assert event["action"] == "delete"
+            assert event["prevNode"] == node["node"]
 
 
 def test_a_removal_without_a_living_quorum_is_refused(modern: ClusterProcess) -> None:

@@ -36,6 +36,7 @@ from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
 from kvorum.raft.types import ConfChange, Entry, EntryType, MemberId
 from kvorum.v2 import commands as v2
+from kvorum.v2.machinelog import MachineLog
 from kvorum.v2.tree import Tree
 
 
@@ -72,6 +73,7 @@ class Applier:
         self.kv = KV(self.store, self.lessor)
         self.hub = WatchHub(self.store)
         self.cluster = Cluster(backend)
+        self.machine_log = MachineLog(self.cluster)
         self._batches = AppliedBatches(backend)
         self.applied_index = 0
         self.applied_term = 0
@@ -89,6 +91,7 @@ class Applier:
         self.store.restore()
         self.lessor.restore()
         self.cluster.restore()
+        self.machine_log.update(self.store.revision)
         self._batches.restore()
         self.applied_index, self.applied_term = self._backend.applied
 
@@ -131,6 +134,7 @@ class Applier:
             return MembershipApplied(change.id, conf_change, None, None, fault)
         removed = self._remove(change)
         added = self._add(change)
+        self.machine_log.update(self.store.revision)
         promoted = self._promote(change.promote) if change.promote else None
         return MembershipApplied(change.id, conf_change, added, removed, promoted=promoted)
 
@@ -184,6 +188,7 @@ class Applier:
         revision = self.store.advance() if self.cluster.is_legacy else 0
         member = msgspec.structs.replace(member, modified_index=revision)
         self.cluster.put(member)
+        self.machine_log.update(self.store.revision)
         return member
 
     def _set_cluster_config(self, command: SetClusterConfig) -> object:
@@ -191,6 +196,7 @@ class Applier:
             self.cluster.attributes, config=command.config, config_index=self.store.advance()
         )
         self.cluster.set_attributes(attributes)
+        self.machine_log.update(self.store.revision)
         return attributes
 
 

@@ -132,7 +132,7 @@ class Server:
         self._applier.restore()
         self.store, self.tree = self._applier.store, self._applier.tree
         self.hub, self.cluster = self._applier.hub, self._applier.cluster
-        self.kv = self._applier.kv
+        self.kv, self.machine_log = self._applier.kv, self._applier.machine_log
         self.stats = ServerStats(started_ns=clock.wall_ns())
         self.timers = Timers(clock)
         self._metrics = Metrics()

@@ -10,6 +10,9 @@ filters what it gets:
     only silent puts match (parents made on the way, a refresh)
         -> it sees nothing
 
+What happens to the machines of a 0.4 cluster comes from the `MachineLog`, under the same rules; a
+wait for more than those is told of them in their turn, once it has caught up with the store.
+
 The same rules hold for events from history and for live ones. A revision written through v2 is one
 event however many records it has; in one written through v3 each record is an event of its own.
 
@@ -18,12 +21,14 @@ goes away. `on_event` may cancel its own wait.
 Source: v2-api section 3.5.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from kvorum.mvcc.intervals import prefix_end
 from kvorum.mvcc.record import Change, Changes
 from kvorum.mvcc.watch import Watcher, WatchHub
 from kvorum.v2 import path as paths
+from kvorum.v2.machinelog import MachineLog
 from kvorum.v2.node import Action, Event, event_of, node_after, node_of
 
 _V3 = Action.GET
@@ -41,6 +46,8 @@ class Wait:
     """
 
     __slots__ = (
+        "_due",
+        "_first_index",
         "_is_recursive",
         "_on_compacted",
         "_on_event",
@@ -55,12 +62,15 @@ class Wait:
         self,
         waits: "Waits",
         path: bytes,
+        first_index: int,
         on_event: Callable[[Event], None],
         on_compacted: Callable[[], None],
         *,
         is_recursive: bool,
     ) -> None:
         self._waits = waits
+        self._first_index = first_index
+        self._due: list[Event] = []
         self._path = path
         self._prefix = paths.directory_prefix(path)
         self._is_recursive = is_recursive
@@ -69,12 +79,34 @@ class Wait:
         self._watcher: Watcher | None = None
         self.is_open = True
 
-    def start(self, hub: WatchHub, revision: int) -> None:
-        """Begins with the first event at or after `revision`; 0 for the next one."""
-        self._watcher = hub.watch(self._path, prefix_end(self._path), revision, self)
+    def start(self, hub: WatchHub) -> None:
+        """Begins to watch the store."""
+        self._watcher = hub.watch(self._path, prefix_end(self._path), self._first_index, self)
+
+    def machine_changed(self, event: Event) -> None:
+        """Takes an event of the machines."""
+        node = event.node
+        if (
+            node.modified_index >= self._first_index
+            and self._is_covered(node.key)
+            and not paths.is_hidden_from(node.key, self._path)
+        ):
+            self._due.append(event)
+            self.caught_up()
+
+    def caught_up(self) -> None:
+        """Tells of the machines, unless the store has something to tell before."""
+        if self._watcher is None or self._watcher.is_synced:
+            self._tell_due()
+
+    def _tell_due(self, before: float = math.inf) -> None:
+        while self._due and self._due[0].node.modified_index < before and self.is_open:
+            self._on_event(self._due.pop(0))
 
     def deliver(self, changes: Changes, matched: Sequence[Change]) -> None:
         """Takes the matching changes of one revision from the hub."""
+        if self._due:
+            self._tell_due(before=changes.revision)
         for event in self._events(changes, matched):
             if self.is_open:
                 self._on_event(event)
@@ -98,7 +130,7 @@ class Wait:
         """Ends the wait; nothing is called any more. Harmless when it has ended."""
         if self.is_open:
             self.is_open = False
-            self._waits.closed(self._watcher)
+            self._waits.closed(self, self._watcher)
 
     def _events(self, changes: Changes, matched: Sequence[Change]) -> Iterable[Event]:
         if changes.changes[0].record.action == _V3:
@@ -144,8 +176,11 @@ def _v3_event(change: Change) -> Event:
 class Waits:
     """The waits of one server."""
 
-    def __init__(self, hub: WatchHub) -> None:
+    def __init__(self, hub: WatchHub, machine_log: MachineLog) -> None:
         self._hub = hub
+        self._machine_log = machine_log
+        self._of_machines: dict[Wait, None] = {}
+        machine_log.on_event = self._machine_changed
         self._count = 0
         self._last: tuple[Changes, Event] | None = None
 
@@ -166,15 +201,38 @@ class Waits:
         *,
         is_recursive: bool,
     ) -> Wait:
-        """Starts to wait for the first event at or after `revision`; 0 for the next one."""
+        """Starts to wait for the first event at or after `revision`; 0 for the next one.
+
+        Nothing is told before this returns; what the past has to tell, `recall` tells.
+        """
         self._count += 1
-        wait = Wait(self, path, on_event, on_compacted, is_recursive=is_recursive)
-        wait.start(self._hub, revision)
+        first_index = revision or self._hub.store.revision + 1
+        wait = Wait(self, path, first_index, on_event, on_compacted, is_recursive=is_recursive)
+        if self._machine_log.concerns(path, is_recursive=is_recursive):
+            self._of_machines[wait] = None
+        if not self._machine_log.owns(path):
+            wait.start(self._hub)
         return wait
 
-    def closed(self, watcher: Watcher | None) -> None:
+    def recall(self, wait: Wait, budget: int) -> None:
+        """Tells a wait that begins in the past what has happened since then.
+
+        Up to `budget` revisions are read at once; whoever serves the hub reads the rest.
+        """
+        if wait in self._of_machines:
+            for event in list(self._machine_log.events):
+                wait.machine_changed(event)
+        self._hub.catch_up(budget)
+        wait.caught_up()
+
+    def _machine_changed(self, event: Event) -> None:
+        for wait in list(self._of_machines):
+            wait.machine_changed(event)
+
+    def closed(self, wait: Wait, watcher: Watcher | None) -> None:
         """A wait has ended."""
         self._count -= 1
+        self._of_machines.pop(wait, None)
         if watcher is not None:
             self._hub.cancel(watcher)
 

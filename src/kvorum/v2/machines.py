@@ -63,7 +63,7 @@ class Machines:
         if path == TOP:
             return self._get_top(is_recursive=is_recursive, is_sorted=is_sorted)
         if path == CONFIG or path.startswith(CONFIG + b"/"):
-            node = self._config()
+            node = config_node(self._cluster)
         elif paths.is_at_or_below(path, MACHINES):
             node = self._machines() if path == MACHINES else self._find_machine(path)
         else:
@@ -80,7 +80,7 @@ class Machines:
         machines = self._machines()
         if not is_recursive:
             machines.nodes = None
-        config = self._config()
+        config = config_node(self._cluster)
         nodes = [*ordinary, machines, *([] if config is None else [config])]
         if is_sorted:
             nodes.sort(key=lambda node: node.key)
@@ -98,25 +98,28 @@ class Machines:
         return outcome
 
     def _machines(self) -> Node:
-        nodes = [_machine(member) for member in self._cluster if member.name]
+        nodes = [machine_node(member) for member in self._cluster if member.name]
         return Node(MACHINES, None, BIRTH_INDEX, BIRTH_INDEX, is_dir=True, nodes=nodes)
 
     def _find_machine(self, path: bytes) -> Node | None:
         name = path[len(MACHINES) + 1 :].partition(b"/")[0]
         for member in self._cluster:
             if member.name.encode() == name:
-                return _machine(member)
+                return machine_node(member)
         return None
 
-    def _config(self) -> Node | None:
-        index = self._cluster.attributes.config_index
-        if not index:
-            return None
-        # The config is set anew, not updated, so both of its indexes move.
-        return Node(CONFIG, config_json(self._cluster), index, index)
+
+def config_node(cluster: Cluster) -> Node | None:
+    """`/_etcd/config`, once it was set."""
+    index = cluster.attributes.config_index
+    if not index:
+        return None
+    # The config is set anew, not updated, so both of its indexes move.
+    return Node(CONFIG, config_json(cluster), index, index)
 
 
-def _machine(member: Member) -> Node:
+def machine_node(member: Member) -> Node:
+    """A member's node below `/_etcd/machines`."""
     client_url = member.client_urls[0] if member.client_urls else ""
     value = f"etcd={quote_plus(client_url)}&raft={quote_plus(member.peer_urls[0])}"
     return Node(

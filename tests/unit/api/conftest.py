@@ -19,6 +19,7 @@ from kvorum.server.server import Server
 from kvorum.server.stats import ServerStats
 from kvorum.server.timers import Timers
 from kvorum.v2.commands import Command, Expire
+from kvorum.v2.machinelog import MachineLog
 from kvorum.v2.tree import Tree
 
 NS = 1_000_000_000
@@ -117,6 +118,7 @@ class FakeServer:
         self.tree = Tree(self.store)
         self.hub = WatchHub(self.store)
         self.cluster = Cluster(backend)
+        self.machine_log = MachineLog(self.cluster)
         self.stats = ServerStats(started_ns=START_NS)
         self.member_id = 1
         self.name = "machine1"
@@ -145,6 +147,7 @@ class FakeServer:
                 modified_index=index,
             )
         )
+        self.machine_log.update(self.store.revision)
 
     @property
     def cluster_id(self) -> int:

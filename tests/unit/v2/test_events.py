@@ -5,11 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvorum.backend.memory import MemoryBackend
+from kvorum.membership import Cluster
 from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
 from kvorum.v2 import events
 from kvorum.v2.commands import Command, CompareAndSwap, Create, Delete, Expire, Set, Update
 from kvorum.v2.events import Waits
+from kvorum.v2.machinelog import MachineLog
 from kvorum.v2.node import ACTION_NAMES, Event
 from kvorum.v2.tree import Tree
 
@@ -23,7 +25,8 @@ class World:
         self.store.revision = 2
         self.tree = Tree(self.store)
         self.hub = WatchHub(self.store)
-        self.waits = Waits(self.hub)
+        cluster = Cluster(MemoryBackend())
+        self.waits = Waits(self.hub, MachineLog(cluster))
 
     def apply(self, *commands: Command) -> None:
         for command in commands:

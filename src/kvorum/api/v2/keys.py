@@ -58,7 +58,7 @@ class Keys:
         self._keeps_raw_bytes = policy.keeps_raw_bytes
         self._machines = Machines(server.cluster, server.tree)
         self._body_bytes_max = server.config.request_bytes_max
-        self.waits = Waits(server.hub)
+        self.waits = Waits(server.hub, server.machine_log)
         self._last_rendered: tuple[Event | None, bytes] = (None, b"")
         fixed = JSON
         if policy.shows_cluster_id:
@@ -242,7 +242,7 @@ class Keys:
             key, read.wait_index, reply.event, reply.end, is_recursive=read.is_recursive
         )
         if 0 < read.wait_index <= server.store.revision:
-            server.hub.catch_up(CATCH_UP_REVISIONS)
+            self.waits.recall(reply.wait, CATCH_UP_REVISIONS)
 
     # Replies.
 

@@ -568,3 +568,20 @@ def test_other_keys_below_etcd_are_ordinary(legacy: Any) -> None:
     keys = [node["key"] for node in body(legacy.get("/v2/keys/_etcd?sorted=true"))["node"]["nodes"]]
     assert keys == ["/_etcd/4", "/_etcd/config", "/_etcd/machines", "/_etcd/mine"]
     assert legacy.delete("/v2/keys/_etcd/mine").status == 200
+
+
+def test_a_wait_on_the_machines_fires_when_one_joins(legacy: Any) -> None:
+    waiting = legacy.get("/v2/keys/_etcd/machines?wait=true&recursive=true")
+    legacy.server.add_member(2, index=legacy.server.store.advance())
+    assert waiting.is_done
+    assert waiting.text == (
+        '{"action":"create","node":{"key":"/_etcd/machines/machine2",'
+        '"value":"etcd=http%3A%2F%2F127.0.0.1%3A4002\\u0026raft=http%3A%2F%2F127.0.0.1%3A7002",'
+        '"modifiedIndex":3,"createdIndex":3}}'
+    )
+
+
+def test_a_wait_on_the_machines_may_begin_in_the_past(legacy: Any) -> None:
+    past = legacy.get("/v2/keys/_etcd/machines?wait=true&recursive=true&waitIndex=1")
+    assert past.is_done
+    assert past.text.startswith('{"action":"create","node":{"key":"/_etcd/machines/machine1"')
