@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+READY_BENCH := $(VENV)/.ready-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test sim seeds lint fmt docs bench bench-quick hooks clean
+.PHONY: help run cluster test sim seeds lint fmt docs bench bench-quick bench-micro hooks clean
 
 help:  ## Show this list
 	@echo "kvorum: a drop-in etcd in Python"
@@ -50,6 +51,9 @@ bench: $(READY_DEV)  ## Measure against real etcd, half an hour (needs wrk)
 bench-quick: $(READY_DEV)  ## The same in under 3 minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
+bench-micro: $(READY_BENCH)  ## Measure single operations of the cores, half a minute
+	$(BIN)/pytest -c benchmarks/micro/pytest.ini benchmarks/micro $(ARGS)
+
 hooks: $(READY_DEV)  ## Run the checks before every commit
 	git config core.hooksPath .githooks
 
@@ -67,4 +71,8 @@ $(READY): pyproject.toml
 
 $(READY_DEV): pyproject.toml $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(READY_BENCH): pyproject.toml $(READY_DEV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
