@@ -4,6 +4,7 @@
 and watches have had time, holds what clients were told against what the log did:
 
     converged     every member has applied the whole log, and its state is what it should be
+    seats         whoever is counted, or learns, is a member, and every member is
     acknowledged  every write that was answered is in the log, as it was answered
     linearizable  each file's operations have an order (`linearizability`)
     in step       across all keys, what began later tells no lower revision
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from kvorum.raft.types import Message
 from kvorum.sim import kvjudge, leasejudge, linearizability, watches
 from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Told, Violation
-from kvorum.sim.invariants import Invariants, Process, count_waiting
+from kvorum.sim.invariants import Invariants, Process, count_waiting, raft_of
 from kvorum.sim.linearizability import Undecided
 from kvorum.sim.reference import Reference
 from kvorum.sim.watches import Watch
@@ -128,6 +129,16 @@ def check_converged(processes: Sequence[Process], reference: Reference) -> None:
             raise Violation(f"{name} has another hash than it should at {reference.last_index}")
         if server.cluster.members != reference.members:
             raise Violation(f"{name} knows other members than the log tells of")
+        check_seats(process)
+
+
+def check_seats(process: Process) -> None:
+    """Raft's configuration and the state tell of the same members."""
+    cluster = process.server.cluster
+    for conf_state in (raft_of(process.server).tracker.conf_state, cluster.conf_state):
+        seats = {*conf_state.voters, *conf_state.learners, *conf_state.learners_next}
+        if seats != set(cluster.members):
+            raise Violation(f"{process.name} counts others than the members: {conf_state}")
 
 
 def check_expired(process: Process) -> None:

@@ -22,8 +22,6 @@ from kvorum.sim.loop import SimLoop
 TIMEOUT_SECONDS = (0.2, 6.0)
 """How long clients wait: some give up while the server still tries."""
 
-STAY_SECONDS = 5.0
-
 
 _KindT = TypeVar("_KindT")
 
@@ -56,14 +54,16 @@ class Site:
 
     Attributes:
         think_seconds: mean time between a client's requests.
+        stay_seconds: mean time for which a client asks the same member.
         is_stopped: nothing more is asked.
         repeated: completions that were called more than once, in words.
     """
 
-    def __init__(self, cluster: Cluster, think_seconds: float) -> None:
+    def __init__(self, cluster: Cluster, think_seconds: float, stay_seconds: float) -> None:
         self.cluster = cluster
         self.loop = cluster.loop
         self.think_seconds = think_seconds
+        self.stay_seconds = stay_seconds
         self.is_stopped = False
         self.repeated: list[str] = []
 
@@ -146,7 +146,7 @@ class Client(ABC, Generic[_RequestT]):
         process = self._process
         if process is None or not process.is_up or self._loop.now >= self._leave_at:
             self._process = self._site.find_process(self._chance)
-            self._leave_at = self._loop.now + self._chance.exponential(STAY_SECONDS)
+            self._leave_at = self._loop.now + self._chance.exponential(self._site.stay_seconds)
         return self._process
 
     def _give_up(self, request: _RequestT) -> None:

@@ -3,7 +3,8 @@
     Host      a disk, a clock, an address; there for the whole run
     Process   one life of a member on a host; everything it waits for ends with it
 
-Nothing runs in a process that is gone; what comes in while one sleeps waits until it wakes. A
+Nothing runs in a process that is gone; what comes in while one sleeps waits until it wakes. Its
+peers' messages may come later still, when their systems try again: until then it is *deaf*. A
 process whose disk has failed goes on for a moment before it ends, as a real one does, so that what
 it says meanwhile is judged too.
 
@@ -153,6 +154,7 @@ class Process:
         name: the host's.
         epoch: which of the host's processes it is; counted over from 1.
         is_up: False once it is gone, for ever.
+        is_deaf: what its peers sent has not come through yet.
     """
 
     server: Server
@@ -166,7 +168,9 @@ class Process:
         self.epoch = host.epoch
         self.is_up = True
         self.is_paused = False
+        self.is_deaf = False
         self._backlog: list[Callback] = []
+        self._unheard: list[Callback] = []
 
     def run(self, callback: Callback) -> None:
         """Runs `callback` in this process: never if it is gone, later if it sleeps."""
@@ -176,11 +180,25 @@ class Process:
             else:
                 callback()
 
+    def hear(self, callback: Callback) -> None:
+        """Runs what a peer's message brings: as `run`, but later if it is deaf."""
+        if self.is_deaf:
+            self._unheard.append(callback)
+        else:
+            self.run(callback)
+
     def wake(self, loop: SimLoop) -> None:
         """Goes on after a pause, with all that came in meanwhile, one by one."""
         self.is_paused = False
         backlog, self._backlog = self._backlog, []
         for callback in backlog:
+            loop.call_soon(partial(self.run, callback))
+
+    def listen(self, loop: SimLoop) -> None:
+        """Is deaf no longer: what its peers have sent comes, one by one."""
+        self.is_deaf = False
+        unheard, self._unheard = self._unheard, []
+        for callback in unheard:
             loop.call_soon(partial(self.run, callback))
 
 
@@ -383,12 +401,16 @@ class SimCluster:
     def _has_seat(self, host: Host) -> bool:
         return host.disk.has_data or host in self._founders
 
-    def pause(self, process: Process, seconds: float) -> None:
-        """The process sleeps and knows nothing of it."""
+    def pause(self, process: Process, seconds: float, deaf_seconds: float = 0.0) -> None:
+        """The process sleeps and knows nothing of it; then it is deaf for a while."""
         if process.is_up and not process.is_paused:
             process.is_paused = True
-            self.trace.note(f"{process.name}.{process.epoch}: sleeps {seconds:.2f} s")
+            process.is_deaf = process.is_deaf or deaf_seconds > 0
+            self.trace.note(
+                f"{process.name}.{process.epoch}: sleeps {seconds:.2f} s, deaf {deaf_seconds:.2f} s"
+            )
             self.loop.call_later(seconds, partial(self._wake, process))
+            self.loop.call_later(seconds + deaf_seconds, partial(process.listen, self.loop))
 
     def _wake(self, process: Process) -> None:
         if process.is_up and process.is_paused:

@@ -158,8 +158,9 @@ class Faults:
             host.disk.mend()
             if host.process is None:
                 cluster.restart(host)
-            elif host.process.is_paused:
+            else:
                 host.process.wake(cluster.loop)
+                host.process.listen(cluster.loop)
 
     def _schedule(self, kind: str) -> None:
         delay = self._chance.exponential(self._rates.every[kind])
@@ -219,7 +220,9 @@ class Faults:
         process = self._draw_victim()
         if process is not None:
             mean = self._chance.choice((0.3, 2.0, 10.0, 30.0))
-            self._cluster.pause(process, self._chance.exponential(mean))
+            seconds = self._chance.exponential(mean)
+            is_deaf = self._chance.happens(0.5)
+            self._cluster.pause(process, seconds, is_deaf * self._chance.exponential(1.0))
         return process is not None
 
     def _hand_over(self) -> bool:

@@ -74,6 +74,9 @@ class Endpoint(Protocol):
     def run(self, callback: Callback) -> None:
         """Runs `callback` in the process: never if it is gone, later if it sleeps."""
 
+    def hear(self, callback: Callback) -> None:
+        """Runs what a message brings: as `run`, but later if it is deaf."""
+
 
 class LinkRates(Struct):
     """How the network behaves all the time.
@@ -314,7 +317,7 @@ class Link:
             if chance.happens(rates.reordering):
                 delay += chance.exponential(20 * rates.latency)
             single = Connection(self, there)
-            network.loop.call_later(delay, partial(there.endpoint.run, partial(single.take, data)))
+            network.loop.call_later(delay, partial(there.endpoint.hear, partial(single.take, data)))
         return True
 
 
@@ -357,7 +360,7 @@ class Connection:
         self._arrival = max(
             self._arrival, network.loop.now + network.draw_delay(self._source.name, there.name)
         )
-        network.loop.call_at(self._arrival, partial(there.run, partial(self.take, data)))
+        network.loop.call_at(self._arrival, partial(there.hear, partial(self.take, data)))
 
     def take(self, data: bytes) -> None:
         """Bytes arrive."""
@@ -415,7 +418,7 @@ class Transfer:
             self._end(ok=True)
             return
         delay = self._network.draw_delay(self._owner.endpoint.name, there.endpoint.name)
-        take = partial(there.endpoint.run, partial(self._take, there, piece))
+        take = partial(there.endpoint.hear, partial(self._take, there, piece))
         self._network.loop.call_later(delay, take)
 
     def _passes(self, there: SimTransport) -> bool:

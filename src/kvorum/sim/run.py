@@ -148,6 +148,7 @@ class _World:
         self.faults = Faults(self.cluster, chance.child("faults"), rates)
         load = draw_load(chance.child("load"), operations_a_second=options.operations_a_second)
         load.clients = min(load.clients, options.clients)
+        load.readers = min(load.readers, options.clients)
         load.callers = min(load.callers, options.callers)
         load.watchers = min(load.watchers, options.watchers)
         self.workload = Workload(self.cluster, chance.child("workload"), load)

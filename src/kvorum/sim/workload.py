@@ -22,24 +22,30 @@ from kvorum.sim.watchclients import WatchClient
 from kvorum.sim.watches import Watch
 from kvorum.v3.commands import Compact
 
+ONLY_READ = {Kind.GET: 1.0}
+
 
 class Load(Struct):
     """How much is asked.
 
     Attributes:
         clients: who ask for keys of the v2 API.
+        readers: the same, but they only read: no write keeps them waiting at a deposed leader.
         callers: who call that of v3.
         watchers: who watch.
         think_seconds: mean time between a client's requests.
+        stay_seconds: mean time for which a client asks the same member.
         compact_seconds: mean time between compactions; 0 for none.
         weights: how often a client asks for each kind, next to the others.
         call_weights: the same of a caller.
     """
 
     clients: int
+    readers: int
     callers: int
     watchers: int
     think_seconds: float
+    stay_seconds: float
     compact_seconds: float
     weights: dict[Kind, float]
     call_weights: dict[CallKind, float]
@@ -48,11 +54,14 @@ class Load(Struct):
 def draw_load(chance: Chance, *, operations_a_second: float = 10.0) -> Load:
     """A load for one run."""
     client_count, caller_count = 1 + chance.below(7), chance.below(6)
+    reader_count = chance.choice((0, 0, 1, 3))
     return Load(
         clients=client_count,
+        readers=reader_count,
         callers=caller_count,
         watchers=chance.below(6),
-        think_seconds=(client_count + caller_count) / operations_a_second,
+        think_seconds=(client_count + reader_count + caller_count) / operations_a_second,
+        stay_seconds=chance.choice((0.1, 1.0, 5.0)),
         compact_seconds=0.0 if chance.happens(0.2) else 0.2 + chance.exponential(4.0),
         weights=draw_weights(chance, fileclients.WEIGHTS, Kind.SET),
         call_weights=draw_weights(chance, callers.WEIGHTS, CallKind.PUT),
@@ -70,7 +79,7 @@ class Workload:
     def __init__(self, cluster: Cluster, chance: Chance, load: Load) -> None:
         self.history = History()
         self.watches: list[Watch] = []
-        self._site = Site(cluster, load.think_seconds)
+        self._site = Site(cluster, load.think_seconds, load.stay_seconds)
         self._load = load
         self._chance = chance
         self._clients = [
@@ -78,10 +87,10 @@ class Workload:
                 self._site,
                 f"c{number}",
                 chance.child(f"client {number}"),
-                load.weights,
+                load.weights if number < load.clients else ONLY_READ,
                 self.history,
             )
-            for number in range(load.clients)
+            for number in range(load.clients + load.readers)
         ]
         leases: list[int] = []
         self._callers = [

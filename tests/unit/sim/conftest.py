@@ -124,9 +124,11 @@ def busy(**changes: Any) -> Load:
     """Clients that ask for everything, all the time."""
     settings: dict[str, Any] = {
         "clients": 6,
+        "readers": 0,
         "callers": 4,
         "watchers": 4,
         "think_seconds": 0.1,
+        "stay_seconds": 5.0,
         "compact_seconds": 0.5,
         "weights": EVERYTHING,
         "call_weights": dict.fromkeys(CallKind, 1.0),

@@ -1,9 +1,11 @@
 """What can only be judged at the end: each rule on what keeps it and on what breaks it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import inf
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.sim.conftest import Judged
 
@@ -18,6 +20,7 @@ from kvorum.sim.checkers import (
     check_expired,
     check_local_reads,
     check_order,
+    check_seats,
 )
 from kvorum.sim.history import History, Kind, Operation, Outcome, Seen, Told, Violation
 from kvorum.sim.reference import Reference
@@ -291,6 +294,16 @@ def test_members_must_be_equal_at_the_end(three: Judged, damage: Callable[[Judge
     damage(three)
     with pytest.raises(Violation):
         finish(three)
+
+
+@pytest.mark.parametrize("seats", [{"voters": (1,)}, {"learners": (9,)}, {"outgoing": (9,)}])
+def test_whoever_is_counted_is_a_member(three: Judged, seats: dict[str, tuple[int, ...]]) -> None:
+    member = three.follower()
+    cluster = member.server.cluster
+    cluster.conf_state = msgspec.structs.replace(cluster.conf_state, **seats)
+    is_wrong = "outgoing" not in seats  # half way through a change
+    with pytest.raises(Violation, match="counts others") if is_wrong else nullcontext():
+        check_seats(three.life_of(member))
 
 
 def test_compaction_at_the_end_is_no_fault(three: Judged) -> None:

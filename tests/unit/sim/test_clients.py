@@ -22,6 +22,12 @@ def test_what_no_member_answers_stays_unknown(three: Judged) -> None:
     finish(three, workload)
 
 
+def test_clients_turn_to_another_member_after_a_while(three: Judged) -> None:
+    workload = work(three, busy(clients=1, callers=0, stay_seconds=0.1), 5.0)
+    finish(three, workload)
+    assert len({one.process for one in workload.history.operations}) == 3
+
+
 def test_nobody_asks_where_nobody_runs(one: Judged) -> None:
     workload = work(one, busy(), 1.0)
     one.settle()

@@ -109,6 +109,22 @@ def test_a_sleeping_leader_is_replaced_and_follows_when_it_wakes(cluster: SimClu
     assert values(cluster) == [b"2"] * 3
 
 
+def test_a_deaf_leader_wakes_and_knows_nothing_of_the_new_one_for_a_while(
+    cluster: SimCluster,
+) -> None:
+    leader = leader_of(cluster)
+    cluster.pause(leader, 20.0, deaf_seconds=0.3)
+    write(cluster, b"2")
+    assert leader.is_paused
+    wait(cluster, lambda: not leader.is_paused, "its awakening")
+    assert leader.is_deaf
+    assert leader.server.is_leader, "it has heard nothing"
+    wait(cluster, lambda: not leader.is_deaf, "its hearing")
+    wait(cluster, cluster.is_whole, "everybody to catch up")
+    assert not leader.server.is_leader
+    assert values(cluster) == [b"2"] * 3
+
+
 def test_a_wiped_host_gets_a_new_seat(cluster: SimCluster) -> None:
     write(cluster, b"1")
     process = cluster.processes[1]

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.sim.conftest import Judged, busy, finish, work
 
 from kvorum.sim.chance import Chance
+from kvorum.sim.history import Kind
 from kvorum.sim.workload import Workload, draw_load
 
 
@@ -32,6 +33,13 @@ def test_members_may_crash_under_load(seed: int) -> None:
     assert {call.completed == inf for call in workload.history.calls} == {True, False}
 
 
+def test_readers_only_read(three: Judged) -> None:
+    workload = work(three, busy(clients=0, callers=0, readers=2), 2.0)
+    finish(three, workload)
+    assert {one.client for one in workload.history.operations} == {"c0", "c1"}
+    assert {one.kind for one in workload.history.operations} == {Kind.GET}
+
+
 def test_the_same_seed_asks_the_same() -> None:
     asked = []
     for _ in range(2):
@@ -46,5 +54,6 @@ def test_loads_differ_from_seed_to_seed() -> None:
     assert {load.watchers == 0 for load in loads} == {True, False}
     assert {load.callers == 0 for load in loads} == {True, False}
     assert {load.compact_seconds == 0 for load in loads} == {True, False}
-    paces = [(load.clients + load.callers) / load.think_seconds for load in loads]
+    assert {load.readers == 0 for load in loads} == {True, False}
+    paces = [(load.clients + load.readers + load.callers) / load.think_seconds for load in loads]
     assert paces == pytest.approx([10.0] * 50)
