@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.report import Figures, Report
 from msgspec import Struct
@@ -95,16 +96,22 @@ class Run(Struct, frozen=True):
             }
 
     def take_turns(
-        self, name: str, round_count: int, measures: Mapping[str, Callable[[], Figures]]
+        self,
+        name: str,
+        round_count: int,
+        measures: Mapping[str, Callable[[], Figures]],
+        warm_ups: Mapping[str, Callable[[], None]] = MappingProxyType({}),
     ) -> None:
-        """Measures all of them in rounds, and reports the row."""
+        """Warms all of them up, measures them in rounds, and reports the row."""
         rounds: dict[str, list[Figures]] = {label: [] for label in measures}
+        label = ""
         try:
-            for _ in range(round_count):
-                for label, measure in measures.items():
-                    rounds[label].append(measure())
+            for label in list(warm_ups):
+                warm_ups[label]()
+            for label in list(measures) * round_count:
+                rounds[label].append(measures[label]())
         except RoundFailed as failure:
-            self.report.fail(name, str(failure))
+            self.report.fail(name, f"{label}: {failure}")
         else:
             self.report.add(name, rounds)
 

@@ -13,7 +13,8 @@ says ("64K" behind the connections); wrk with one thread, and one for each membe
 spread.
 Durability: all sync each write before the answer, as they come.
 Warm-up: every key is written before the first load of a cluster, and a second of each load is not
-counted. What differs in members, TLS or size of the values has clusters of its own.
+counted; in it, every answer is read and must be a success that shows the value. What differs in
+members, TLS or size of the values has clusters of its own.
 """
 
 import json
@@ -105,13 +106,15 @@ def run(bench: Run) -> None:
             for cluster in clusters.values():
                 fill(cluster, value_bytes)
             for workload in of_one:
-                for cluster in clusters.values():
-                    send(cluster, workload, WARM_UP_SECONDS)
                 measures = {
                     label: partial(measure, cluster, workload, bench.plan.seconds)
                     for label, cluster in clusters.items()
                 }
-                bench.take_turns(workload.name, bench.plan.rounds, measures)
+                warm_ups = {
+                    label: partial(warm_up, cluster, workload)
+                    for label, cluster in clusters.items()
+                }
+                bench.take_turns(workload.name, bench.plan.rounds, measures, warm_ups)
 
 
 def fill(cluster: ClusterProcess, value_bytes: int) -> None:
@@ -119,6 +122,17 @@ def fill(cluster: ClusterProcess, value_bytes: int) -> None:
     with cluster.wait_leader().client() as client:
         for key in range(1, KEYS + 1):
             client.put(f"/bench/key{key}", "v" * value_bytes)
+
+
+def warm_up(cluster: ClusterProcess, workload: Workload) -> None:
+    """Sends for a second, and looks into every answer.
+
+    Raises:
+        RoundFailed: one was no success, or did not show the value.
+    """
+    counted = send(cluster, workload, WARM_UP_SECONDS, is_checked=True)
+    if counted["faults"]:
+        raise RoundFailed(f"{counted['faults']} of {counted['requests']} answers were wrong")
 
 
 def measure(cluster: ClusterProcess, workload: Workload, seconds: int) -> Figures:
@@ -149,7 +163,9 @@ def measure(cluster: ClusterProcess, workload: Workload, seconds: int) -> Figure
     }
 
 
-def send(cluster: ClusterProcess, workload: Workload, seconds: int) -> dict[str, int]:
+def send(
+    cluster: ClusterProcess, workload: Workload, seconds: int, *, is_checked: bool = False
+) -> dict[str, int]:
     """Has wrk send for so long; returns what it counted."""
     targets = cluster.members if workload.is_spread else [cluster.wait_leader()]
     addresses = [f"{member.host}:{member.client_port}" for member in targets]
@@ -159,6 +175,7 @@ def send(cluster: ClusterProcess, workload: Workload, seconds: int) -> dict[str,
         "BENCH_KIND": workload.kind,
         "BENCH_VALUE_BYTES": str(workload.value_bytes),
         "BENCH_ADDRS": ",".join(addresses),
+        "BENCH_CHECKED": str(int(is_checked)),
     }
     done = subprocess.run(
         command, env={**os.environ, **settings}, check=True, capture_output=True, text=True

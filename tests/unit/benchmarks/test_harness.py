@@ -40,7 +40,16 @@ def test_a_failed_round_fails_the_row_and_not_the_run() -> None:
 
     run = run_of()
     run.take_turns("1 PUT", 2, {"ours": measure})
-    assert run.report.failures == {"1 PUT": "3 of 4 requests failed"}
+    assert run.report.failures == {"1 PUT": "ours: 3 of 4 requests failed"}
+
+
+def test_a_failed_warm_up_fails_the_row_too() -> None:
+    def warm_up() -> None:
+        raise RoundFailed("1 of 4 answers were wrong")
+
+    run = run_of()
+    run.take_turns("1 PUT", 2, {"ours": lambda: {"cpu": 1.0}}, {"ours": warm_up})
+    assert run.report.failures == {"1 PUT": "ours: 1 of 4 answers were wrong"}
 
 
 def test_a_row_asked_for_by_name_is_measured_in_any_plan() -> None:
