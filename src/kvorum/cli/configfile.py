@@ -37,6 +37,21 @@ TYPES: dict[Kind, tuple[type, ...]] = {
 }
 """What a value must be; a string where nothing is said, or a list of strings for LIST_KINDS."""
 
+SCALARS = (bool, int, float, str)
+"""What a value must be, or a list of them, where it sets nothing."""
+
+FILE_BYTES_MAX = 64 * 1024
+"""Far above any list of settings: what is named by mistake does not fill the memory."""
+
+DOTS_MAX = 200
+"""In a line of TOML: a dotted key costs the square of its length."""
+
+INTEGER_BITS_MAX = 63
+"""Beside the sign, as in Go."""
+
+YAML_FAULTS = (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What the YAML reader raises: its own errors, and what it meets in making dates and numbers."""
+
 
 def add_files(invocation: Invocation, system_path: Path = SYSTEM_PATH) -> Invocation:
     """The invocation with what the files say of settings that were not given otherwise.
@@ -76,10 +91,10 @@ def _replace_by_file(invocation: Invocation, path: Path) -> Invocation:
 
 
 def _decode_yaml(path: Path) -> Table:
-    text = _text_of(path, is_legacy=False)
+    text = read_text(path, is_legacy=False)
     try:
         return msgspec.yaml.decode(text, type=Table | None) or {}
-    except msgspec.DecodeError as error:
+    except YAML_FAULTS as error:
         reason = " ".join(str(error).split())
         text = f"{path}: error converting YAML to JSON: yaml: {reason}"
         raise UsageError(text, is_legacy=False) from error
@@ -98,17 +113,28 @@ def _keys(table: Table) -> Iterator[str]:
 
 
 def _read_toml(path: Path) -> list[Given]:
-    text = _text_of(path, is_legacy=True)
+    text = read_text(path, is_legacy=True)
+    if any(line.count(".") > DOTS_MAX for line in text.split("\n")):
+        raise UsageError(f"{path}: more than {DOTS_MAX} dots in a line", is_legacy=True)
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}", is_legacy=True) from error
     return list(_givens(path, table, is_legacy=True))
 
 
-def _text_of(path: Path, *, is_legacy: bool) -> str:
+def read_text(path: Path, *, is_legacy: bool) -> str:
+    """A small file's text.
+
+    Raises:
+        UsageError: it cannot be read, is no text or is not small.
+    """
     try:
-        return path.read_text("utf-8")
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise UsageError(f"{path}: larger than {FILE_BYTES_MAX} bytes", is_legacy=is_legacy)
+        return data.decode()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"open {path}: {reason}", is_legacy=is_legacy) from error
@@ -139,13 +165,23 @@ def _text(flag: Flag, name: str, value: object, *, is_legacy: bool) -> str:
     """The value as it would stand on a command line.
 
     Raises:
-        UsageError: it is of the wrong type.
+        UsageError: it is of the wrong type, or cannot be written there.
     """
-    if flag.kind in LIST_KINDS and isinstance(value, list):
-        return ",".join(_text(flag, name, item, is_legacy=is_legacy) for item in value)
-    expected = TYPES.get(flag.kind, (str,))
-    if flag.effect is Effect.SETS and type(value) not in expected:
+    is_list = flag.kind in LIST_KINDS or flag.effect is not Effect.SETS
+    if is_list and isinstance(value, list):
+        return ",".join(_word(flag, name, item, is_legacy=is_legacy) for item in value)
+    return _word(flag, name, value, is_legacy=is_legacy)
+
+
+def _word(flag: Flag, name: str, value: object, *, is_legacy: bool) -> str:
+    expected = TYPES.get(flag.kind, (str,)) if flag.effect is Effect.SETS else SCALARS
+    if type(value) not in expected:
         wanted = " or ".join(one.__name__ for one in expected)
         text = f"Type mismatch for {name}: Expected {wanted} but found {type(value).__name__}"
         raise UsageError(text, is_legacy=is_legacy)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, int) and value.bit_length() > INTEGER_BITS_MAX:
+        raise UsageError(f"{name}: value out of range", is_legacy=is_legacy)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if "\0" in text:  # of all places, a value can only have it from a file
+        raise UsageError(f"{name}: invalid character NUL", is_legacy=is_legacy)
+    return text

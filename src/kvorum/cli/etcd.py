@@ -54,7 +54,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def _refuse(error: commandline.UsageError) -> int:
     if error.is_legacy:
-        print(helptext.usage(), error, "", sep="\n")
+        encoding = sys.stdout.encoding
+        shown = str(error).encode(encoding, "backslashreplace").decode(encoding)
+        print(helptext.usage(), shown, "", sep="\n")
         return EXIT_REFUSED
     print(error, helptext.SHORT_USAGE, sep="\n", end="", file=sys.stderr)
     return EXIT_MODERN_USAGE

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from msgspec import structs
 
 from kvorum.cli.commandline import Given, Invocation, LogWarning, UsageError
+from kvorum.cli.configfile import read_text
 from kvorum.cli.flags import BOOLEAN_KINDS, Effect, Kind
 from kvorum.config import LEGACY_CONFIG, LOG_LEVELS, PORT_MAX, Address, Config, TlsFiles
 from kvorum.errors import ConfigError
@@ -27,7 +28,13 @@ from kvorum.errors import ConfigError
 TRUE_WORDS = {"1", "t", "T", "true", "True", "TRUE"}
 FALSE_WORDS = {"0", "f", "F", "false", "False", "FALSE"}
 
+FILE_KINDS = {Kind.PATH, Kind.PEERS_FILE, Kind.CONFIG_FILE}
+"""The system names files in any bytes; everything else has to be text, for others will read it."""
+
 COMPACTION_MODES = {"periodic", "revision"}
+DIGITS_MAX = 18
+"""Of a number; so many always fit 64 bits."""
+
 LEGACY_CLIENT_PORT = 4001
 LEGACY_PEER_PORT = 7001
 
@@ -51,6 +58,9 @@ def build(invocation: Invocation) -> Settings:
     is_legacy = invocation.is_legacy
     if invocation.extra and not is_legacy:
         raise ConfigError([f"'{invocation.extra[0]}' is not a valid flag"])
+    for one in invocation.given:
+        if one.flag.kind not in FILE_KINDS:
+            _convert(one, str.encode, is_legacy=is_legacy)
     changes = {
         one.flag.field: _convert(one, CONVERTERS[one.flag.kind], is_legacy=is_legacy)
         for one in invocation.given
@@ -198,11 +208,9 @@ class _Legacy(_EraSettings):
         path = self.text("peers-file")
         if path:
             try:
-                listed = Path(path).read_text("utf-8")
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                text = f"Peers file error: open {path}: {reason}"
-                raise UsageError(text, is_legacy=True) from error
+                listed = read_text(Path(path), is_legacy=True)
+            except UsageError as error:
+                raise UsageError(f"Peers file error: {error}", is_legacy=True) from error
         peers = _text_list(listed.replace("\n", ","))
         for peer in peers:
             try:
@@ -349,7 +357,7 @@ def _is_ip(host: str) -> bool:
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)
-        except OSError:
+        except (OSError, ValueError):  # a NUL, or no text, is a ValueError
             continue
         return True
     return False
@@ -368,7 +376,8 @@ def split_host_port(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"address {text}: too many colons in address")
-    if not (port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
+    is_number = port.isascii() and port.isdigit() and len(port) <= DIGITS_MAX
+    if not (is_number and int(port) <= PORT_MAX):
         raise ValueError(f"address {text}: invalid port")
     return host, int(port)
 
@@ -415,6 +424,8 @@ def _integer(text: str) -> int:
     digits = text[1:] if text[:1] in {"-", "+"} else text
     if not (digits.isascii() and digits.isdigit()):
         raise ValueError("parse error")
+    if len(digits) > DIGITS_MAX:
+        raise ValueError("value out of range")
     return int(text)
 
 

@@ -200,10 +200,10 @@ def split_address(url: str) -> Endpoint:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        is_name = bool(host.encode("idna"))
+        host.encode("idna")
     except ValueError as error:
         raise UnavailableError(f"{url!r}: {error}") from error
-    if parts.scheme not in DEFAULT_PORTS or not is_name or not url.isprintable():
+    if parts.scheme not in DEFAULT_PORTS or not host or not url.isprintable():
         raise UnavailableError(f"{url}: not an address of the form http://host:port")
     return Endpoint(host, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
 

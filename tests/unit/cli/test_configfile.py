@@ -138,6 +138,30 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         configfile.add_files(commandline.parse(["-config", str(path)], {}), tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a = " + "[" * 5000, "recursion"),
+        ("snapshot_count = " + "9" * 5000, "Exceeds the limit"),
+        ("snapshot_count = 0x" + "f" * 5000, "snapshot_count: value out of range"),
+        ("snapshot_count = 9223372036854775808", "snapshot_count: value out of range"),
+        ('data_dir = "a\\u0000b"', "data_dir: invalid character NUL"),
+        ("a" + ".a" * 201 + " = 1", "more than 200 dots in a line"),
+        ("#" * 65537, "larger than 65536 bytes"),
+        ("a = 25:00:00", "Expected newline"),
+    ],
+)
+def test_a_file_without_measure_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(UsageError, match=fault):
+        build(tmp_path, text)
+
+
+def test_a_file_is_not_read_past_its_limit() -> None:
+    invocation = commandline.parse(["-config", "/dev/zero"], {})
+    with pytest.raises(UsageError, match="/dev/zero: larger than"):
+        configfile.add_files(invocation)
+
+
 MODERN = """
 name: m9
 data-dir: /var/lib/m9
@@ -204,6 +228,17 @@ def test_the_modern_file_may_be_named_by_its_variable(tmp_path: Path) -> None:
     assert settings.build(configfile.add_files(invocation)).config.name == "file"
 
 
+def test_aliases_in_aliases_take_no_time(tmp_path: Path) -> None:
+    lists = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 20)}]" for n in range(1, 20)]
+    tables = [f"t{n}: &t{n} {{<<: [{', '.join([f'*t{n - 1}'] * 20)}]}}" for n in range(1, 20)]
+    text = "\n".join(["l0: &l0 [x]", "t0: &t0 {x: 1}", *lists, *tables])
+    assert modern(tmp_path, f"{text}\nname: m9").config.name == "m9"
+    with pytest.raises(ConfigError, match="cors: Expected str but found list"):
+        modern(tmp_path, f"{text}\ncors: *l19")
+    with pytest.raises(ConfigError, match=r"enable-pprof: Expected bool .* but found dict"):
+        modern(tmp_path, f"{text}\nenable-pprof: {{a: *l19}}")
+
+
 def test_unknown_keys_of_the_modern_file_are_warned_of(tmp_path: Path) -> None:
     text = "nmae: a\ncert-file: c\npeer-transport-security: {cert_file: c}\n"
     made = modern(tmp_path, text)
@@ -244,6 +279,21 @@ def test_what_is_refused_is_refused_in_the_modern_file(tmp_path: Path, text: str
         ("name: 5", "name: Expected str but found int"),
         ("heartbeat-interval: '100'", "heartbeat-interval: Expected int but found str"),
         ("log-level: loud", 'invalid value "loud" for .*etcd.yml: log-level'),
+        ("1: a", "Expected `str`"),
+        ("name: 2026-11-25", "name: Expected str but found date"),
+        ("name: 2026-13-41", "month must be in"),
+        ("name: !!bool x", "yaml: 'x'"),
+        ("name: !!int ''", "yaml: string index"),
+        ("name: !!timestamp x", "yaml: 'NoneType'"),
+        ("name: !!float 1" + ":59" * 3000, "yaml: int too large"),
+        ("name: !!python/object:os.system x", "could not determine a constructor"),
+        ("snapshot-count: " + "9" * 5000, "Exceeds the limit"),
+        ("snapshot-count: 9223372036854775808", "snapshot-count: value out of range"),
+        ("name: " + "[" * 5000, "yaml: "),
+        ("name: &a {<<: *a}", "name: Expected str but found dict"),
+        ("cors: &a [*a]", "cors: Expected str but found list"),
+        ('data-dir: "a\\0b"', "data-dir: invalid character NUL"),
+        ("#" * 65537, "larger than 65536 bytes"),
     ],
 )
 def test_a_modern_file_that_makes_no_sense_is_named(

@@ -56,6 +56,13 @@ def test_a_bad_legacy_option_gives_usage_and_reason_on_stdout(
     assert capsys.readouterr() == (f"{helptext.usage()}\n{reason}\n\n", "")
 
 
+def test_an_option_that_is_no_text_can_be_shown_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert etcd.main(["-addr", "h:1", "-\udcff"]) == 1
+    assert "flag provided but not defined: -\\udcff\n" in capsys.readouterr().out
+
+
 def test_a_bad_modern_flag_gives_reason_and_usage_on_stderr(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

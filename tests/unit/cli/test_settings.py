@@ -141,6 +141,29 @@ def test_a_peers_file_replaces_peers(tmp_path: Path) -> None:
     assert usage_fault("-name m -peers-file /no/file") == (
         "Peers file error: open /no/file: no such file or directory"
     )
+    path.write_bytes(b"a:1\xff")
+    assert "Peers file error: " in usage_fault(f"-name m -peers-file {path}")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("-name \udcff", "for flag -name: 'utf-8' codec can't encode"),
+        ("-addr \udcff:1", "for flag -addr: 'utf-8' codec can't encode"),
+        ("--initial-cluster a=http://\udcff:1", "for flag -initial-cluster: 'utf-8' codec"),
+        (f"-snapshot-count {'9' * 5000}", "for flag -snapshot-count: value out of range"),
+        (f"--snapshot-count {'9' * 19}", "for flag -snapshot-count: value out of range"),
+        (f"--listen-client-urls http://[::1]:{'1' * 5000}", "does not have the form"),
+    ],
+)
+def test_a_value_that_nothing_can_hold_is_refused(line: str, fault: str) -> None:
+    assert fault in usage_fault(line)
+
+
+@pytest.mark.parametrize("port", ["1" * 5000, "65536", "-1", "\u0661"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(ValueError, match="invalid port"):
+        split_host_port(f"h:{port}")
 
 
 @pytest.mark.parametrize(
