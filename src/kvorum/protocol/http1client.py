@@ -1,7 +1,8 @@
 """The client's side of HTTP/1.1: one response from bytes.
 
-Rules: interim responses are skipped; a body without a length ends with the connection; a response
-with all its framing has at most RESPONSE_BYTES_MAX bytes.
+Rules: interim responses are skipped; a body without a length ends with the connection; what follows
+a response is not read. A response with all its framing has at most RESPONSE_BYTES_MAX bytes, and
+HEAD_BYTES_MAX of header fields.
 
 The caller: `receive_data` until `is_complete`, `receive_eof` when the server sends no more.
 Source: RFC 9112, section 6; RFC 9110, section 15.2.
@@ -15,6 +16,9 @@ from kvorum.errors import RemoteProtocolError
 
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 """Largest response a client of ours reads."""
+
+HEAD_BYTES_MAX = 64 * 1024
+"""Names and values of all its fields; joining many of one name would take for ever."""
 
 _INTERIM = 1
 _SWITCHING = 101
@@ -35,6 +39,7 @@ class ResponseReader:
 
     __slots__ = (
         "_body",
+        "_head_bytes",
         "_parser",
         "_received_bytes",
         "body",
@@ -51,6 +56,7 @@ class ResponseReader:
         self.rest = b""
         self.is_complete = False
         self._body = bytearray()
+        self._head_bytes = 0
         self._received_bytes = 0
         self._parser: Any = httptools.HttpResponseParser(self)
 
@@ -70,7 +76,8 @@ class ResponseReader:
         except httptools.HttpParserUpgrade as stop:
             self.rest = data[stop.args[0] :]
         except httptools.HttpParserError as error:
-            raise RemoteProtocolError(f"malformed response: {error}") from error
+            if not self.is_complete:
+                raise RemoteProtocolError(f"malformed response: {error}") from error
 
     def receive_eof(self) -> None:
         """The server sends no more; a body without a length ends here.
@@ -87,6 +94,11 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field."""
+        if self.is_complete:
+            return
+        self._head_bytes += len(name) + len(value) + len(b": \r\n")
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise RemoteProtocolError("the head is too large")
         name = name.lower()
         known = self.headers.get(name)
         value = value.rstrip(b" \t")
@@ -94,14 +106,18 @@ class ResponseReader:
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
-        self.status = self._parser.get_status_code()
+        if not self.is_complete:
+            self.status = self._parser.get_status_code()
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        self._body += data
+        if not self.is_complete:
+            self._body += data
 
     def on_message_complete(self) -> None:
         """The response is complete, unless it was an interim one."""
+        if self.is_complete:
+            return
         if self.status // 100 == _INTERIM and self.status != _SWITCHING:
             self.status = 0
             self.headers = {}

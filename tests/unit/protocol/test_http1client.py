@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.unit.protocol.conftest import split_at
 
 from kvorum.errors import RemoteProtocolError
-from kvorum.protocol.http1client import RESPONSE_BYTES_MAX, ResponseReader
+from kvorum.protocol.http1client import HEAD_BYTES_MAX, RESPONSE_BYTES_MAX, ResponseReader
 
 WITH_LENGTH = b"HTTP/1.1 200 OK\r\nX: 1\r\nx: 2\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
@@ -51,6 +51,22 @@ def test_response_that_breaks_off_is_an_error(data: bytes) -> None:
     reader = read(data)
     with pytest.raises(RemoteProtocolError, match="broke off"):
         reader.receive_eof()
+
+
+@pytest.mark.parametrize("rest", [CHUNKED, b"HTTP/1.1 500 No\r\nX: 3\r\n\r\nxyz", b"garbage"])
+def test_what_follows_a_response_is_not_read(rest: bytes) -> None:
+    for data in (WITH_LENGTH, CHUNKED):
+        for pieces in ((data + rest,), (data, rest), (data + rest[:5], rest[5:])):
+            reader = read(*pieces)
+            assert (reader.status, reader.body) == (200, b"hello")
+            assert reader.headers == read(data).headers
+
+
+@pytest.mark.parametrize("field", [b"a: b\r\n", b"a: " + b"b" * 1000 + b"\r\n"])
+def test_fields_without_end_are_refused(field: bytes) -> None:
+    reader = read(WITH_LENGTH[:17])
+    with pytest.raises(RemoteProtocolError, match="malformed response"):
+        reader.receive_data(field * (2 * HEAD_BYTES_MAX // len(field)))
 
 
 def test_end_behind_a_complete_response_is_nothing() -> None:

@@ -1,0 +1,95 @@
+"""The write-ahead log: what a disk gives back is read, or refused as damage."""
+
+from functools import cache
+from itertools import pairwise
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fuzz.mutations import fuzz, mutated
+from tests.unit.wal.test_repair import SEGMENT_BYTES, disk_of, sample
+
+from kvorum.errors import StorageError
+from kvorum.raft.types import ConfState, Entry, HardState, SnapshotMeta
+from kvorum.wal.memory import StepSyncer
+from kvorum.wal.record import Encoder, Head, RecordType, decode, scan
+from kvorum.wal.repair import verify_files
+from kvorum.wal.segment import segment_name
+from kvorum.wal.wal import Wal
+
+VALUES = {
+    RecordType.HEAD: Head(1, SEGMENT_BYTES, 1, b"meta", HardState(), SnapshotMeta()),
+    RecordType.ENTRY: Entry(1, 1, data=b"abc"),
+    RecordType.HARD_STATE: HardState(1, 2, 1),
+    RecordType.SNAPSHOT: SnapshotMeta(1, 1, ConfState((1, 2))),
+}
+PAYLOADS = {kind: msgspec.msgpack.encode(value) for kind, value in VALUES.items()}
+ENTRIES = [msgspec.msgpack.encode(Entry(1, index, data=b"abc")) for index in (1, 2, 3)]
+
+_records = st.one_of(
+    [st.tuples(st.just(kind), mutated(PAYLOADS[kind])) for kind in PAYLOADS if kind != 1]
+    + [st.tuples(st.just(RecordType.ENTRY), st.sampled_from(ENTRIES))]
+)
+
+
+def open_log(contents: dict[str, bytes]) -> None:
+    """Opens the log and writes on; or it is refused, and the report says why."""
+    report = verify_files(disk_of(contents))
+    assert (report.damage is None) or isinstance(report.damage, StorageError)
+    syncer = StepSyncer(lambda callback: callback())
+    try:
+        wal, recovered = Wal.open_in(disk_of(contents), syncer, unused, SEGMENT_BYTES)
+    except StorageError:
+        return
+    assert report.damage is None
+    entries = recovered.entries
+    assert [entry.index for entry in entries] == list(
+        range(recovered.last_index - len(entries) + 1, recovered.last_index + 1)
+    )
+    assert recovered.hard_state.commit <= recovered.last_index
+    term = max([recovered.hard_state.term, *(entry.term for entry in entries)])
+    wal.append(None, [Entry(term, recovered.last_index + 1)])
+    wal.sync_now()
+
+
+def unused(_: BaseException) -> None:
+    raise AssertionError
+
+
+@fuzz
+@given(st.data())
+def test_a_log_with_changed_bytes_is_opened_or_refused(data: st.DataObject) -> None:
+    contents = sample()
+    name = data.draw(st.sampled_from(sorted(contents)))
+    used = contents[name].rstrip(b"\0")
+    changed = data.draw(mutated(used)).ljust(len(contents[name]), b"\0")
+    open_log({**contents, name: changed})
+
+
+@fuzz
+@given(mutated(PAYLOADS[RecordType.HEAD]), st.lists(_records, max_size=5))
+def test_a_log_of_sound_records_without_sense_is_opened_or_refused(
+    head: bytes, records: list[tuple[RecordType, bytes]]
+) -> None:
+    encoder = Encoder(0, 0)
+    data = b"".join(
+        encoder.encode(kind, msgspec.Raw(payload), 0)  # type: ignore[arg-type]
+        for kind, payload in [(RecordType.HEAD, head), *records]
+        if payload
+    )
+    open_log({segment_name(1, 1): data.ljust(SEGMENT_BYTES, b"\0")})
+
+
+@cache
+def segment() -> bytes:
+    return sample()[min(sample())].rstrip(b"\0")
+
+
+@fuzz
+@given(mutated(segment()), st.integers(0, SEGMENT_BYTES))
+def test_records_are_found_or_not(data: bytes, start: int) -> None:
+    records = list(scan(data, start, SEGMENT_BYTES))
+    for record in records:
+        assert start <= record.offset < record.end
+        assert decode(data, record.offset, SEGMENT_BYTES) == record
+    assert all(one.end <= other.offset for one, other in pairwise(records))
