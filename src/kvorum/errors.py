@@ -108,6 +108,12 @@ class PeerAddressExists(RequestError):
     v2_code, text = 109, "Peer address has existed"
 
 
+class ValueRequired(RequestError):
+    """v1: a value is missing."""
+
+    v2_code, text = 200, "Value is Required in POST form"
+
+
 class PrevValueRequired(RequestError):
     """`prevValue` was given and empty."""
 
@@ -196,6 +202,12 @@ class EventIndexCleared(RequestError):
     """A wait asked for history that compaction has removed."""
 
     v2_code, text = 401, "The event in requested index is outdated and cleared"
+
+
+class ClientInternal(RequestError):
+    """v1: the history a watch begins with is gone."""
+
+    v2_code, text = 500, "Client Internal Error"
 
 
 class GrpcCode(IntEnum):

@@ -1,7 +1,7 @@
 """What the peer port answers besides raft's streams: joins, and questions of people and joiners.
 
-    PUT /join              0.4: a process asks for a seat; a follower redirects to the leader
-    /version, /name, /etcdURL, /version/<n>/check      0.4: text
+    /join                  0.4: a process asks for a seat; a follower redirects to the leader
+    /version, /name, /etcdURL, /version/<n>/check      0.4: text, whatever the method
     /v2/admin/..., /remove/<name>                      0.4: see `admin.py`
     GET /members           ids, names and URLs of all members
     POST /raft/stream, /raft/snapshot                  members only; handed to the transport
@@ -11,6 +11,7 @@ Source: reference contract, v2-api sections 8 and 9.2.
 """
 
 import logging
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -43,6 +44,8 @@ Handler = Callable[[Exchange], None]
 MACHINES_PATH = b"/v2/admin/machines/"
 REMOVE_PATH = b"/remove/"
 
+_version_check = re.compile(rb"/version/([0-9]{1,9})/check").fullmatch
+
 
 class PeerRouter:
     """Finds each exchange of the peer port its handler."""
@@ -51,16 +54,15 @@ class PeerRouter:
         self._server = server
         self._seats = Seats(server)
         self._replies = Replies(server.config.cors, policy_of(server.config.era))
-        self._get: dict[bytes, Handler] = {
+        self._any: dict[bytes, Handler] = {
             b"/version": lambda exchange: self._text(exchange, b"%d" % JOIN_VERSION),
-            b"/version/%d/check" % JOIN_VERSION: lambda exchange: self._text(exchange, b""),
             b"/name": lambda exchange: self._text(exchange, server.name.encode()),
             b"/etcdURL": lambda exchange: self._text(exchange, self._client_url()),
-            b"/members": self._members,
+            b"/join": self._join,
         }
+        self._get: dict[bytes, Handler] = {b"/members": self._members}
         self._admin = Admin(server, self._replies)
         self._other: dict[tuple[str, bytes], Handler] = {
-            ("PUT", b"/join"): self._join,
             ("POST", b"/raft/stream"): transport_handler,
             ("POST", b"/raft/snapshot"): transport_handler,
         }
@@ -75,12 +77,17 @@ class PeerRouter:
         handler = self._other.get((exchange.method, exchange.path))
         if handler is None and exchange.method in {"GET", "HEAD"}:
             handler = self._get.get(exchange.path)
+        if handler is None and exchange.method != "OPTIONS":
+            handler = self._any.get(exchange.path)
+        version = _checked_version(exchange.path)
         if handler is not None:
             handler(exchange)
         elif self._is_legacy and self._handle_machine(exchange):
             return
         elif exchange.method == "OPTIONS":
             self._replies.send(exchange, 200, b"")
+        elif version is not None:
+            self._replies.text(exchange, b"", 200 if version == JOIN_VERSION else 403)
         else:
             self._replies.text(exchange, b"404 page not found\n", 404)
 
@@ -162,3 +169,9 @@ class PeerRouter:
     def _refuse(self, exchange: Exchange, error: RequestError) -> None:
         lines = TEXT + b"X-Etcd-Index: %d\r\n" % error.index
         self._replies.send(exchange, error.http_status, lines, render_error(error))
+
+
+def _checked_version(path: bytes) -> int | None:
+    """The version of the protocol between members that somebody asks for."""
+    found = _version_check(path)
+    return None if found is None else int(found[1])

@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from kvorum.api.metrics import MetricsPage
 from kvorum.api.reply import Replies
+from kvorum.api.v1 import KEYS_PATH as V1_KEYS_PATH
+from kvorum.api.v1 import WATCH_PATH, V1Keys
 from kvorum.api.v2.auth import ENABLE, ROLES, USERS, Auth
 from kvorum.api.v2.keys import Keys
 from kvorum.api.v2.members import Members
@@ -159,6 +161,7 @@ def client_router(server: Server) -> Router:
         Route(b"/v2/peers", LEGACY_ONLY, _reads(stats.machines)),
         Route(b"/v2/leader", LEGACY_ONLY, _reads(stats.leader)),
         *_statistics(stats),
+        *_first_api(V1Keys(server, keys, replies), stats),
         Route(
             b"/v2/speedTest",
             LEGACY_ONLY,
@@ -187,6 +190,24 @@ def _statistics(stats: Stats) -> Iterator[Route]:
     ):
         yield Route(b"/v2/stats/" + name, LEGACY_ONLY, _reads(handler))
         yield Route(b"/v2/stats/" + name, MODERN_ONLY, {"GET": handler})
+
+
+def _first_api(keys: V1Keys, stats: Stats) -> Iterator[Route]:
+    yield Route(
+        V1_KEYS_PATH,
+        LEGACY_ONLY,
+        {**_reads(keys.get), "PUT": keys.put, "POST": keys.put, "DELETE": keys.delete},
+    )
+    yield Route(WATCH_PATH, LEGACY_ONLY, {**_reads(keys.watch), "POST": keys.watch})
+    for name, handler in (
+        (b"leader", stats.leader),
+        (b"machines", stats.machines),
+        (b"peers", stats.machines),
+        (b"stats/self", stats.self_statistics),
+        (b"stats/leader", stats.leader_statistics),
+        (b"stats/store", stats.store_statistics),
+    ):
+        yield Route(b"/v1/" + name, LEGACY_ONLY, _reads(handler))
 
 
 def _auth(auth: Auth) -> Iterator[Route]:

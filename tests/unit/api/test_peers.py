@@ -51,7 +51,8 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     [
         ("/version", 200, "2"),
         ("/version/2/check", 200, ""),
-        ("/version/3/check", 404, "404 page not found\n"),
+        ("/version/3/check", 403, ""),
+        ("/version/x/check", 404, "404 page not found\n"),
         ("/name", 200, "machine1"),
         ("/etcdURL", 200, "http://127.0.0.1:4001"),
         ("/v2/keys/", 404, "404 page not found\n"),

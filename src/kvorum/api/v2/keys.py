@@ -35,10 +35,12 @@ from kvorum.v2.node import ACTION_NAMES, Action, Event, render_event, replace_in
 from kvorum.v2.path import PERCENT
 from kvorum.v2.policy import V2Policy
 
-_KEYS_BYTES = len(b"/v2/keys")
+_PATH = b"/v2/keys/"
 
 CATCH_UP_REVISIONS = 1_000
 """Revisions read at once for a wait that begins in the past; the server reads on when idle."""
+
+_PLAIN_READ = Read()
 
 _HIDING_ACTIONS = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND_SWAP))
 
@@ -72,7 +74,7 @@ class Keys:
 
     def get(self, exchange: Exchange) -> None:
         """GET and HEAD."""
-        key = self._key_of(exchange)
+        key = self.key_of(exchange)
         if key is None:
             return
         if not exchange.query:
@@ -90,7 +92,7 @@ class Keys:
 
     def put(self, exchange: Exchange) -> None:
         """PUT."""
-        key = self._key_of(exchange)
+        key = self.key_of(exchange)
         if key is None:
             return
         body = exchange.body
@@ -105,27 +107,27 @@ class Keys:
             value = body[6:]
             if not value.isascii() and not self._keeps_raw_bytes:
                 value = replace_invalid(value)
-            self._propose(exchange, Set(key, value))
+            self.propose(exchange, Set(key, value))
             return
         self._write(exchange, self._params.put(self._request(exchange, key)))
 
     def post(self, exchange: Exchange) -> None:
         """POST."""
-        key = self._key_of(exchange)
+        key = self.key_of(exchange)
         if key is not None:
             self._write(exchange, self._params.post(self._request(exchange, key)))
 
     def delete(self, exchange: Exchange) -> None:
         """DELETE; its body is not looked at."""
-        key = self._key_of(exchange)
+        key = self.key_of(exchange)
         if key is not None:
             self._write(exchange, self._params.delete(self._request(exchange, key)))
 
     # Requests.
 
-    def _key_of(self, exchange: Exchange) -> bytes | None:
+    def key_of(self, exchange: Exchange, prefix: bytes = _PATH) -> bytes | None:
         """The node's path; None when the request has been answered with what is wrong."""
-        path = paths.parse(exchange.path[_KEYS_BYTES:])
+        path = paths.parse(exchange.path[len(prefix) - 1 :])
         if not path.isascii() and not self._keeps_raw_bytes:
             path = replace_invalid(path)
         if len(path) > paths.COMPONENTS_MAX and not paths.is_within_limits(path):
@@ -155,16 +157,17 @@ class Keys:
         if isinstance(parsed, RequestError):
             self._refuse(exchange, parsed)
         elif parsed.hides_node:
-            self._propose(exchange, parsed.command, self._finish_hiding)
+            self.propose(exchange, parsed.command, self._finish_hiding)
         else:
-            self._propose(exchange, parsed.command)
+            self.propose(exchange, parsed.command)
 
-    def _propose(
+    def propose(
         self,
         exchange: Exchange,
         command: KeyCommand,
         finish: Callable[[Exchange, object], None] | None = None,
     ) -> None:
+        """Has a write done; `finish` answers it otherwise than v2 does."""
         if command.key.startswith(TOP) and self._is_read_only(command):
             cause = command.key.decode("utf-8", "surrogateescape")
             self._refuse(exchange, RootReadOnly(cause, self._server.store.revision))
@@ -182,7 +185,7 @@ class Keys:
             body = render_event(outcome, self._server.clock.wall_ns(), self._policy)
             self._respond(exchange, outcome.node.modified_index, body, outcome.is_created)
         else:
-            self._fail(exchange, outcome)
+            self.fail(exchange, outcome)
 
     def _finish_hiding(self, exchange: Exchange, outcome: object) -> None:
         """As `_finish`, without showing the node."""
@@ -200,25 +203,28 @@ class Keys:
         if error is None:
             self._serve(exchange, key, read)
         else:
-            self._fail(exchange, error)
+            self.fail(exchange, error)
 
     def _serve(self, exchange: Exchange, key: bytes, read: Read) -> None:
+        outcome = self.find(key, read)
         server = self._server
-        outcome: Event | RequestError
+        if type(outcome) is Event:
+            body = render_event(outcome, server.clock.wall_ns(), self._policy)
+            self._respond(exchange, server.store.revision, body)
+        else:
+            self.fail(exchange, outcome)
+
+    def find(self, key: bytes, read: Read = _PLAIN_READ) -> Event | RequestError:
+        """What is there, as far as this member knows."""
+        server = self._server
         if key.startswith(TOP) and self._machines.covers(key):
-            outcome = self._machines.get(
+            return self._machines.get(
                 key,
                 server.store.revision,
                 is_recursive=read.is_recursive,
                 is_sorted=read.is_sorted,
             )
-        else:
-            outcome = server.tree.get(key, is_recursive=read.is_recursive, is_sorted=read.is_sorted)
-        if type(outcome) is Event:
-            body = render_event(outcome, server.clock.wall_ns(), self._policy)
-            self._respond(exchange, server.store.revision, body)
-        else:
-            self._fail(exchange, outcome)
+        return server.tree.get(key, is_recursive=read.is_recursive, is_sorted=read.is_sorted)
 
     def _wait(self, exchange: Exchange, key: bytes, read: Read) -> None:
         server = self._server
@@ -278,7 +284,7 @@ class Keys:
     ) -> None:
         self._replies.respond(exchange, self._event_head(exchange, index, is_created), body)
 
-    def _fail(self, exchange: Exchange, outcome: object) -> None:
+    def fail(self, exchange: Exchange, outcome: object) -> None:
         """Answers with why a read or a write did not happen."""
         if isinstance(outcome, UnavailableError):
             policy = self._policy
@@ -291,6 +297,3 @@ class Keys:
 
     def _refuse(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:
         self._replies.error(exchange, error, status, self._fixed_lines)
-
-
-_PLAIN_READ = Read()
