@@ -9,8 +9,9 @@ Rules:
     exchange of the queue writes through, the others hold what they were given.
     A request is handed out once it is complete, and never when any part of it was refused.
     A refusal is an answer too: it waits its turn, and the connection closes behind it.
-    head bytes <= HEAD_BYTES_MAX; body bytes <= settings.body_bytes_max; and what is neither (chunk
-    framing, trailers) is bounded by both.
+    len(target) + sum(len(name) + len(value) + 4 for each field) <= HEAD_BYTES_MAX, however the head
+    arrives; body bytes <= settings.body_bytes_max; and what is neither (blanks, chunk framing,
+    trailers) is bounded by both.
     A request that offers an upgrade halts parsing until its handler has returned.
     A client sends the same header fields again and again: what the parser made of a block of them
     is kept, and a plain request that comes whole behind the same bytes is read without it.
@@ -36,7 +37,15 @@ from kvorum.protocol.exchange import Exchange, Settings
 __all__ = ["Exchange", "Http1Connection", "Settings"]
 
 HEAD_BYTES_MAX = 64 * 1024
-"""Target, names and values of one request; nginx takes 32 KiB, Go 1 MiB."""
+"""Target and fields of one request, each as `name: value` and a line end; nginx takes 32 KiB, Go
+1 MiB."""
+
+HEAD_READ_BYTES = HEAD_BYTES_MAX * 4 // 5
+"""A head that comes in one read of this size is within the limit: a field of n bytes counts as
+5 n / 4 at most, when its name is one byte, and no blank and no value follow."""
+
+LINE_BYTES_MAX = 64
+"""What a head has besides: method, version, and the line ends around it."""
 
 UNANSWERED_MAX = 64
 """Pipelined requests taken before the first is answered; a read in progress may add its own."""
@@ -98,6 +107,7 @@ class Http1Connection:
         "_out",
         "_parser",
         "_queue",
+        "_repeated_bytes",
         "_rest",
         "_target",
         "is_ending",
@@ -127,6 +137,7 @@ class Http1Connection:
         self._exchange: Exchange | None = None
         self._body: bytes | bytearray = b""
         self._fed = 0
+        self._repeated_bytes = 0  # of the fields that were joined to earlier ones
         self._rest = b""
         self._new_fields = b""
         self.is_halted = False
@@ -141,9 +152,9 @@ class Http1Connection:
 
     def receive_data(self, data: bytes) -> list[Exchange]:
         """Takes what came in and returns the requests it completed, for their handlers."""
-        if len(data) > HEAD_BYTES_MAX:
-            for start in range(0, len(data), HEAD_BYTES_MAX):
-                self._feed(data[start : start + HEAD_BYTES_MAX])
+        if len(data) > HEAD_READ_BYTES:
+            for start in range(0, len(data), HEAD_READ_BYTES):
+                self._feed(data[start : start + HEAD_READ_BYTES])
         else:
             self._feed(data)
         events = self._events
@@ -282,6 +293,7 @@ class Http1Connection:
         if name in headers:
             if name == b"host":
                 raise RemoteProtocolError("two Host headers")
+            self._repeated_bytes += len(name) + 2
             value = headers[name] + b", " + value
         headers[name] = value
 
@@ -293,6 +305,8 @@ class Http1Connection:
         self._headers = {}
         if self._fed:
             self._check_head(headers)
+        if self._repeated_bytes:
+            self._repeated_bytes = 0
         method = self._parser.get_method().decode()
         target = self._target
         if not target.startswith(b"/") or b"%" in target:
@@ -327,6 +341,7 @@ class Http1Connection:
             self._body = b""
         if self._headers:
             self._headers = {}  # trailers
+            self._repeated_bytes = 0
         self._exchange = None
         self._is_receiving = False
         self._target = b""
@@ -400,15 +415,15 @@ class Http1Connection:
     def _count_fed(self, data_bytes: int) -> None:
         """Bounds what the parser may have taken without telling anybody."""
         self._fed = self._fed + data_bytes if self._fed else 1
-        limit, status = HEAD_BYTES_MAX, 431
+        limit, status = HEAD_BYTES_MAX + LINE_BYTES_MAX, 431
         if self._exchange is not None:
             limit, status = limit + FRAMING_FACTOR * self.settings.body_bytes_max, 413
         if self._fed > limit:
             self.refuse(status)
 
     def _check_head(self, headers: dict[bytes, bytes]) -> None:
-        head_bytes = len(self._target) + sum(len(n) + len(v) + 4 for n, v in headers.items())
-        if head_bytes > HEAD_BYTES_MAX:
+        fields_bytes = sum(len(n) + len(v) + 4 for n, v in headers.items())
+        if len(self._target) + fields_bytes + self._repeated_bytes > HEAD_BYTES_MAX:
             raise RemoteProtocolError("head too large", 431)
 
     def _read_version(self, exchange: Exchange) -> None:

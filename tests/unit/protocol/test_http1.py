@@ -17,6 +17,7 @@ from tests.unit.protocol.conftest import (
 from kvorum.protocol.exchange import Exchange
 from kvorum.protocol.http1 import (
     HEAD_BYTES_MAX,
+    HEAD_READ_BYTES,
     HELD_BYTES_MAX,
     KNOWN_FIELDS_BYTES_MAX,
     KNOWN_FIELDS_MAX,
@@ -187,7 +188,7 @@ MALFORMED = {
     + b"0\r\n\r\n": 413,
     b"GET /" + b"x" * HEAD_BYTES_MAX + b" HTTP/1.1\r\nHost: h\r\n\r\n": 431,
     b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 2 * HEAD_BYTES_MAX + b"\r\n\r\n": 431,
-    b"GET / HTTP/1.1\r\nHost: h\r\nA:" + b" " * 2 * HEAD_BYTES_MAX + b"\r\n\r\n": 431,
+    b"GET / HTTP/1.1\r\nHost: h\r\nA:" + b" " * 3 * HEAD_BYTES_MAX + b"\r\n\r\n": 431,
     b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % n for n in range(20_000)): 431,
 }  # fmt: skip
 
@@ -241,6 +242,50 @@ def test_largest_request_is_taken(wire: Wire) -> None:
     exchange = wire.receive_one(data)
     assert exchange.target == target
     assert exchange.body == body
+
+
+def head_of(counted: int, fields: str) -> bytes:
+    """A head that counts so many bytes: in fields of one form, or in the target."""
+    fixed = b"Host: h\r\n"
+    rest = counted - len(b"/") - len(fixed)
+    if fields == "target":
+        return b"GET /" + b"y" * rest + b" HTTP/1.1\r\n" + fixed + b"\r\n"
+    name, blank, value = {
+        "small": (b"A%05d", b"", b""),
+        "blank": (b"A%05d", b" ", b"v"),
+        "repeated": (b"A", b" ", b"v"),
+    }[fields]
+    one_bytes = len(name % 0 if b"%" in name else name) + len(value) + 4
+    count = rest // one_bytes - 1
+    lines = [(name % n if b"%" in name else name) + b":" + blank + value for n in range(count)]
+    filler = b"z" * (rest - count * one_bytes - 5)
+    return b"\r\n".join([b"DELETE / HTTP/1.1", b"Host: h", *lines, b"Z: " + filler, b"", b""])
+
+
+@pytest.mark.parametrize("fields", ["target", "small", "blank", "repeated"])
+@pytest.mark.parametrize("first", [0, 1, 30, 30_000, HEAD_READ_BYTES, 60_000])
+@pytest.mark.parametrize("piece", [1_000, 7_777, 1 << 20])
+def test_the_head_limit_is_exact_however_the_head_arrives(
+    wire: Wire, fields: str, first: int, piece: int
+) -> None:
+    for excess, status in ((0, 200), (1, 431)):
+        data = head_of(HEAD_BYTES_MAX + excess, fields)
+        rest = data[first:]
+        pieces = [rest[start : start + piece] for start in range(0, len(rest), piece)]
+        assert wire.statuses(GET + data[:first], *pieces) == [200, status]
+
+
+def test_fields_that_were_repeated_count_for_their_own_request_only(wire: Wire) -> None:
+    repeated = b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: v\r\n" * 9_000 + b"\r\n"
+    trailers = (
+        b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        + b"A: v\r\n" * 9_000
+        + b"\r\n"
+    )
+    whole = head_of(HEAD_BYTES_MAX, "target")
+    for before in (repeated, trailers):
+        assert wire.statuses(before) == [200]
+        assert wire.statuses(whole[:99], whole[99:]) == [200]
 
 
 def test_head_limit_does_not_count_what_came_before(wire: Wire) -> None:
