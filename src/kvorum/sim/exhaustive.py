@@ -6,11 +6,12 @@ way between them, and what has happened so far; from each state every action is 
 next:
 
     a member's election timeout passes, its next write becomes durable, it crashes and starts again
-    a leader is given a proposal, or sends a heartbeat
-    the first message of a link arrives, or is lost
+    a leader is given a proposal or a read, or sends a heartbeat
+    the first message of a link arrives, is lost, or arrives and comes once more behind all others
 
 States are visited breadth first and never twice, so the first violation is a shortest one. Links
-keep their order, as the streams between members do.
+keep their order, as the streams between members do. What a second leader meets lies deep; a search
+that begins where a first one is settled gets there.
 
 What a member does depends on that member alone, so it is computed once for each of its states and
 looked up ever after: that is what makes a million states a matter of a minute or two. Members are
@@ -20,7 +21,8 @@ Rules held in every state (thesis, figure 3.2, and our promise about disks):
     one leader a term; a leader has every entry that leaders of earlier terms have committed
     logs that agree on the term at an index agree up to it
     what one member holds for committed no other contradicts, ever
-    what is committed is on the disks of a quorum
+    what is committed is on the disks of a quorum, and was counted by a leader in its own term
+    a read is answered at no lower index than was committed when it was asked
 """
 
 import argparse
@@ -37,7 +39,7 @@ from msgspec import Struct
 
 from kvorum.clock import SystemClock
 from kvorum.raft.core import RoleRules
-from kvorum.raft.rawnode import RaftConfig, RawNode
+from kvorum.raft.rawnode import RaftConfig, RawNode, ReadState
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import (
     ConfState,
@@ -75,6 +77,9 @@ class Bounds(Struct, frozen=True):
         crashes: crashes, of all members together.
         losses: messages that are lost.
         heartbeats: rounds of heartbeats.
+        reads: reads that clients ask for.
+        copies: messages that arrive a second time.
+        is_settled: begins where member 1 leads and all have its first entry; that was one term.
         states: states visited at most.
     """
 
@@ -83,6 +88,9 @@ class Bounds(Struct, frozen=True):
     crashes: int = 1
     losses: int = 1
     heartbeats: int = 1
+    reads: int = 0
+    copies: int = 0
+    is_settled: bool = False
     states: int = 1_000_000
 
 
@@ -105,6 +113,7 @@ class _Member:
         self.disk_state = hard_state
         self.disk = list(entries)
         self.writes: list[_Write] = []
+        self.answers: list[ReadState] = []
         self.storage = MemoryStorage()
         self.storage.apply_snapshot(BIRTH)
         self.storage.append(entries)
@@ -124,6 +133,7 @@ class _Member:
             if ready.hard_state is not None:
                 self.storage.set_hard_state(ready.hard_state)
             sent += ready.messages
+            self.answers += ready.read_states
             if ready.committed:
                 self.raft.applied_to(ready.committed[-1].index)
             if ready.entries or ready.hard_state is not None:
@@ -198,6 +208,7 @@ class View(Struct, frozen=True):
     disk: LogLine
     committed: Index
     is_writing: bool
+    answers: tuple[tuple[int, Index], ...]
 
 
 class State(Struct, frozen=True, eq=True):
@@ -210,7 +221,8 @@ class State(Struct, frozen=True, eq=True):
         committed: the longest log any member has held for committed.
         committed_in: for each of its entries the term of the entry it was committed by, which is
             that of the leader who did it.
-        used: proposals, crashes, losses and heartbeats so far.
+        asked: for each read, how many entries were committed when it was asked.
+        used: proposals, crashes, losses, heartbeats and copies so far.
     """
 
     members: tuple[int, int, int]
@@ -218,10 +230,11 @@ class State(Struct, frozen=True, eq=True):
     leaders: tuple[tuple[Term, MemberId], ...] = ()
     committed: LogLine = ()
     committed_in: tuple[Term, ...] = ()
-    used: tuple[int, int, int, int] = (0, 0, 0, 0)
+    asked: tuple[Index, ...] = ()
+    used: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
 
     def __hash__(self) -> int:
-        return hash((self.members, self.links, self.used, self.committed))
+        return hash((self.members, self.links, self.asked, self.used, self.committed))
 
 
 class _Numbers:
@@ -268,6 +281,8 @@ class Search:
             Violation: a rule is broken.
         """
         first = self._birth()
+        if self._bounds.is_settled:
+            first = self._settle(self._take(first, ("campaign", 0)))
         self._came_by[first] = None
         queue = deque([(first, 0)])
         while queue and self.state_count < self._bounds.states:
@@ -295,17 +310,32 @@ class Search:
         numbers = [self._members.of(_frozen(_Member(one, born, []))) for one in MEMBERS]
         return State((numbers[0], numbers[1], numbers[2]), ((),) * len(MEMBERS) ** 2)
 
+    def _settle(self, state: State) -> State:
+        """The state once all is written and has arrived."""
+        while action := next(self._due(state), None):
+            state = self._take(state, action)
+        return state
+
+    def _due(self, state: State) -> Iterator[Action]:
+        for at, number in enumerate(state.members):
+            if self._view(number).is_writing:
+                yield "persist", at
+        for link, messages in enumerate(state.links):
+            if messages:
+                yield "deliver", link
+
     # What can come next.
 
     def _actions(self, state: State) -> Iterator[Action]:
         bounds = self._bounds
-        proposals, crashes, losses, heartbeats = state.used
+        proposals, crashes, losses, heartbeats, copies = state.used
+        yield from self._due(state)
         views = [self._view(number) for number in state.members]
         is_untouched = all(view.term == BIRTH.term for view in views)
         for at, view in enumerate(views):
-            if view.is_writing:
-                yield "persist", at
             if view.role is Role.LEADER:
+                if len(state.asked) < bounds.reads:
+                    yield "read", at
                 if proposals < bounds.proposals:
                     yield "propose", at
                 if heartbeats < bounds.heartbeats:
@@ -315,24 +345,30 @@ class Search:
             if crashes < bounds.crashes and not is_untouched:
                 yield "crash", at
         for link, messages in enumerate(state.links):
-            if messages:
-                yield "deliver", link
-                if losses < bounds.losses:
-                    yield "lose", link
+            if messages and losses < bounds.losses:
+                yield "lose", link
+            if messages and copies < bounds.copies:
+                yield "copy", link
 
     def _take(self, state: State, action: Action) -> State:
         kind, at = action
-        proposals, crashes, losses, heartbeats = state.used
+        proposals, crashes, losses, heartbeats, copies = state.used
         links = list(state.links)
+        asked = state.asked
         argument = b""
-        if kind in {"deliver", "lose"}:
-            argument = self._messages.things[links[at][0]]
-            links[at] = links[at][1:]
+        if kind in _ON_LINKS:
+            first = links[at][0]
+            argument = self._messages.things[first]
+            links[at] = links[at][1:] + ((first,) if kind == "copy" else ())
             losses += kind == "lose"
+            copies += kind == "copy"
             at %= len(MEMBERS)
         elif kind == "propose":
             argument = b"%d" % proposals
             proposals += 1
+        elif kind == "read":
+            argument = b"%d" % len(asked)
+            asked = (*asked, len(state.committed))
         crashes += kind == "crash"
         heartbeats += kind == "heartbeat"
         members = list(state.members)
@@ -356,7 +392,8 @@ class Search:
             leaders,
             committed,
             committed_in,
-            (proposals, crashes, losses, heartbeats),
+            asked,
+            (proposals, crashes, losses, heartbeats, copies),
         )
 
     def _step(
@@ -397,6 +434,7 @@ class Search:
                 disk=_line(member.disk),
                 committed=status.commit - BIRTH.index,
                 is_writing=bool(member.writes),
+                answers=tuple((one.context, one.index) for one in member.answers),
             )
         return view
 
@@ -422,10 +460,19 @@ class Search:
                 yield "a commit index beyond the log"
             if held != after.committed[: len(held)]:
                 yield "two members hold different entries for committed"
-        if len(after.committed) > len(before.committed):
-            holders = [view.disk[: len(after.committed)] == after.committed for view in views]
-            if sum(holders) < QUORUM:
-                yield "committed without being on the disks of a quorum"
+        if len(after.committed) > len(before.committed) and not any(
+            view.role is Role.LEADER
+            and view.committed == len(after.committed)
+            and view.term == after.committed_in[-1]
+            for view in views
+        ):
+            yield "an entry of an earlier term is committed by counting"
+        holders = [view.disk[: len(after.committed)] == after.committed for view in views]
+        if sum(holders) < QUORUM:
+            yield "committed without being on the disks of a quorum"
+        for context, index in {answer for view in views for answer in view.answers}:
+            if index - BIRTH.index < after.asked[context]:
+                yield "a read is answered with what was there before it was asked"
         if not all(_match(one.log, other.log) for one in views for other in views):
             yield "two logs agree on a term and differ before it"
 
@@ -434,7 +481,7 @@ class Search:
         step = self._came_by[state]
         while step is not None:
             state, (kind, at) = step
-            if kind in {"deliver", "lose"}:
+            if kind in _ON_LINKS:
                 data = self._messages.things[state.links[at][0]]
                 message = msgspec.msgpack.decode(data, type=Message)
                 words = f"{message.type.name} of term {message.term}, index {message.index}"
@@ -454,6 +501,10 @@ def _campaign(raft: RawNode, _: bytes) -> None:
     raft.campaign()
 
 
+def _read(raft: RawNode, context: bytes) -> None:
+    raft.read_index(int(context))
+
+
 def _heartbeat(raft: RawNode, _: bytes) -> None:
     raft.tick()
 
@@ -467,7 +518,11 @@ _INPUTS: dict[str, Any] = {
     "campaign": _campaign,
     "heartbeat": _heartbeat,
     "deliver": _deliver,
+    "copy": _deliver,
+    "read": _read,
 }
+
+_ON_LINKS = frozenset(("deliver", "lose", "copy"))
 
 
 def _line(entries: Sequence[Entry]) -> LogLine:
@@ -495,10 +550,15 @@ def main() -> int:
         ("crashes", "crashes of members"),
         ("losses", "messages that are lost"),
         ("heartbeats", "rounds of heartbeats"),
+        ("reads", "reads that clients ask for"),
+        ("copies", "messages that arrive a second time"),
         ("states", "states to visit at most"),
     ):
         default = getattr(defaults, name)
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} ({default})")
+    parser.add_argument(
+        "--settled", dest="is_settled", action="store_true", help="begin where a leader is settled"
+    )
     search = Search(Bounds(**vars(parser.parse_args())))
     clock = SystemClock()
     began = clock.monotonic()
