@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.process.conftest import TLS, make_tls
 
 from kvorum.client.connection import Settings
 from kvorum.client.importer import MARKER
@@ -175,3 +176,33 @@ def test_a_source_that_is_not_there_is_told(target: ServerProcess) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1
     assert "http://127.0.0.1:1: connection refused" in done.stderr
+
+
+TLS_WORDS = [
+    word
+    for side in ("from", "to")
+    for name, file in (("ca", "ca.pem"), ("cert", "client.pem"), ("key", "client.key"))
+    for word in (f"--{side}-{name}-file", str(TLS / file))
+]
+
+
+def test_both_sides_may_ask_for_certificates(etcd_program: list[str], tmp_path: Path) -> None:
+    sides = ("client",)
+    theirs = ServerProcess(tmp_path, name="theirs", era=Era.MODERN, program=etcd_program)
+    ours = ServerProcess(tmp_path, name="ours")
+    with make_tls(theirs, sides) as source, make_tls(ours, sides) as target:
+        source.wait_ready()
+        target.wait_ready()
+        with source.client() as client:
+            client.put("/app/a", "1", ttl=500)
+        code, out, err = run(source, target, *TLS_WORDS)
+        assert (code, err) == (0, "")
+        assert out.startswith("both trees are the same: 1 keys and 1 directories, 1 written")
+        with target.client() as client:
+            assert client.get("/app/a").node.value == "1"
+        code, _, err = run(source, target)
+        assert code == 1
+        assert "certificate" in err
+        code, _, err = run(source, target, "--overwrite", *TLS_WORDS[:2], *TLS_WORDS[6:])
+        assert code == 1
+        assert "certificate" in err
