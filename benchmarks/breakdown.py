@@ -62,12 +62,15 @@ def main() -> int:
     parser.add_argument("kind", choices=("PUT", "GET", "QGET", "CAS", "POST"))
     parser.add_argument("connections", type=int)
     parser.add_argument("role", choices=("leader", "follower"), nargs="?", default="leader")
+    parser.add_argument("--tls", action="store_true", help="over https")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     workload = Workload(arguments.members, arguments.kind, arguments.connections)
     with (
         tempfile.TemporaryDirectory(dir=RESULTS, prefix="data-") as directory,
-        make_cluster(Path(directory), arguments.members, OUR_PROGRAM) as cluster,
+        make_cluster(
+            Path(directory), arguments.members, OUR_PROGRAM, is_tls=arguments.tls
+        ) as cluster,
     ):
         fill(cluster, workload.value_bytes)
         path = Path(directory) / "stacks"

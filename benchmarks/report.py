@@ -7,14 +7,17 @@ Rules:
     The file holds the same and every single round besides, with commit, machine, versions and load.
 """
 
-import json
 import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
+from msgspec import Struct
 
 Figures = Mapping[str, float]
 """What one round gave: name of the figure to its value."""
@@ -24,6 +27,28 @@ REFERENCE = "etcd"
 """What a server that ours is held against is called at the least; all others are ours."""
 
 NAME_WIDTH, LABEL_WIDTH, CELL_WIDTH = 20, 13, 21
+
+
+class Summary(Struct):
+    """One figure of one server in all rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+    rounds: list[float]
+
+
+class Row(Struct):
+    """One load: each server's figures, and those of ours against the best of theirs."""
+
+    servers: dict[str, dict[str, Summary]]
+    ratios: dict[str, dict[str, float]]
+
+
+class Result(Struct):
+    """What is read again of a file; it holds more."""
+
+    rows: dict[str, Row]
 
 
 class Report:
@@ -38,34 +63,19 @@ class Report:
         self.failures: dict[str, str] = {}
         self._head = {"began": _now(), "commit": _commit(), "machine": _machine(), **head}
         self._load_before = os.getloadavg()
-        self._rows: dict[str, object] = {}
+        self._rows: dict[str, Row] = {}
         self._columns: list[str] = []
 
     def add(self, name: str, rounds: Mapping[str, Sequence[Figures]]) -> None:
         """One load: each server's rounds, by its label."""
-        tables = {label: _by_column(of_one) for label, of_one in rounds.items()}
-        medians = {
-            label: {column: statistics.median(values) for column, values in table.items()}
-            for label, table in tables.items()
-        }
-        theirs = [medians[label] for label in tables if _is_reference(label)]
-        ours = [label for label in tables if theirs and not _is_reference(label)]
-        ratios = {label: _ratios(medians[label], theirs) for label in ours}
-        self._rows[name] = {
-            label: {
-                column: {
-                    "median": medians[label][column],
-                    "lowest": min(values),
-                    "highest": max(values),
-                    "rounds": values,
-                }
-                for column, values in table.items()
-            }
-            for label, table in tables.items()
-        } | {f"ratio of {label}": of_one for label, of_one in ratios.items()}
-        self._print_head(list(next(iter(tables.values()))))
-        for label, table in tables.items():
-            _print_line(name, label, [_cell(values) for values in table.values()])
+        servers = {label: _summarise(of_one) for label, of_one in rounds.items()}
+        theirs = [servers[label] for label in servers if _is_reference(label)]
+        ours = [label for label in servers if not _is_reference(label)]
+        ratios = {label: _ratios(servers[label], theirs) for label in ours if theirs}
+        self._rows[name] = Row(servers, ratios)
+        self._print_head(list(next(iter(servers.values()))))
+        for label, table in servers.items():
+            _print_line(name, label, [_cell(summary) for summary in table.values()])
         for label, of_one in ratios.items():
             title = "ratio" if len(ratios) == 1 else f"ratio {label}"
             _print_line(name, title, [f"{ratio:.2f}" for ratio in of_one.values()])
@@ -87,7 +97,7 @@ class Report:
         result = {**self._head, "ended": _now(), "load_average": load, **tail}
         result |= {"rows": self._rows, "failures": self.failures}
         path = directory / f"{self._head['began']}.json".replace(":", "")
-        path.write_text(json.dumps(result, indent=1))
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
         return path
 
     def _print_head(self, columns: list[str]) -> None:
@@ -96,22 +106,53 @@ class Report:
             _print_line("", "", columns)
 
 
-def _by_column(rounds: Sequence[Figures]) -> dict[str, list[float]]:
-    return {column: [figures[column] for figures in rounds] for column in rounds[0]}
+def to_markdown(result: Result) -> str:
+    """Tables of the medians, each of ours beside the best of theirs; the better one is bold."""
+    lines: list[str] = []
+    head = ""
+    for name, row in result.rows.items():
+        theirs = [table for label, table in row.servers.items() if _is_reference(label)]
+        for label, ratios in row.ratios.items():
+            titles = "".join(f" {column} {label} | best etcd |" for column in ratios)
+            if titles != head:
+                head = titles
+                lines += ["", f"| load |{head}", "|---|" + "---|---|" * len(ratios)]
+            cells = [name]
+            for column, ratio in ratios.items():
+                ours = _number(row.servers[label][column].median)
+                best = _number(_best_of(column, theirs))
+                cells += [f"**{ours}**", best] if ratio >= 1 else [ours, f"**{best}**"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines[1:])
+
+
+def _summarise(rounds: Sequence[Figures]) -> dict[str, Summary]:
+    by_column = {column: [figures[column] for figures in rounds] for column in rounds[0]}
+    return {
+        column: Summary(statistics.median(values), min(values), max(values), values)
+        for column, values in by_column.items()
+    }
 
 
 def _is_reference(label: str) -> bool:
     return label.startswith(REFERENCE)
 
 
-def _ratios(ours: Figures, theirs: Sequence[Figures]) -> dict[str, float]:
+def _ratios(
+    ours: Mapping[str, Summary], theirs: Sequence[Mapping[str, Summary]]
+) -> dict[str, float]:
     """Ours against the best of theirs, figure by figure."""
-    return {
-        column: value / max(figures[column] for figures in theirs)
-        if column in HIGHER_IS_BETTER
-        else min(figures[column] for figures in theirs) / value
-        for column, value in ours.items()
-    }
+    ratios = {}
+    for column, summary in ours.items():
+        best = _best_of(column, theirs)
+        is_rate = column in HIGHER_IS_BETTER
+        ratios[column] = summary.median / best if is_rate else best / summary.median
+    return ratios
+
+
+def _best_of(column: str, servers: Sequence[Mapping[str, Summary]]) -> float:
+    best = max if column in HIGHER_IS_BETTER else min
+    return best(server[column].median for server in servers)
 
 
 def _print_line(name: str, label: str, cells: Sequence[str]) -> None:
@@ -119,11 +160,15 @@ def _print_line(name: str, label: str, cells: Sequence[str]) -> None:
     print(f"{name:<{NAME_WIDTH}}{label:<{LABEL_WIDTH}}{text}")
 
 
-def _cell(values: Sequence[float]) -> str:
-    """Median and spread, with about three digits."""
-    figures = (statistics.median(values), min(values), max(values))
-    digits = max(0, 3 - len(str(int(min(values)))))
-    return "{:.{d}f} [{:.{d}f}..{:.{d}f}]".format(*figures, d=digits)
+def _cell(summary: Summary) -> str:
+    """Median and spread."""
+    median, lowest, highest = map(_number, (summary.median, summary.lowest, summary.highest))
+    return f"{median} [{lowest}..{highest}]"
+
+
+def _number(value: float) -> str:
+    """About three digits."""
+    return f"{value:,.{max(0, 3 - len(str(int(value))))}f}"
 
 
 def _machine() -> dict[str, object]:
@@ -147,3 +192,7 @@ def _commit() -> str:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+if __name__ == "__main__":
+    print(to_markdown(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Result)))

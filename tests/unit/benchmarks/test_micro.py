@@ -46,5 +46,5 @@ def test_each_micro_benchmark_runs(name: str, tmp_path: Path) -> None:
 
 def test_every_core_with_a_budget_has_one() -> None:
     assert {name.partition(".")[0] for name in benchmarks()} >= {
-        "http1", "mvcc", "raft", "wal", "watch",
+        "http1", "mvcc", "raft", "v2", "wal", "watch",
     }  # fmt: skip

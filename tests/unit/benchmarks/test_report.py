@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
-from benchmarks.report import Report
+from benchmarks.report import Report, Result, to_markdown
 
 OURS = [{"cpu": 20.0, "rate": 300.0}, {"cpu": 30.0, "rate": 100.0}, {"cpu": 10.0, "rate": 200.0}]
 ROUNDS = {
@@ -54,13 +55,25 @@ def test_the_file_holds_every_round_and_where_it_was_measured(
     report.add("1 PUT", ROUNDS)
     report.fail("1 GET", "3 of 4 requests failed")
     told = json.loads(report.write(tmp_path, {"sync_ms": 1}).read_text())
-    assert told["rows"]["1 PUT"]["ours"]["cpu"] == {
+    assert told["rows"]["1 PUT"]["servers"]["ours"]["cpu"] == {
         "median": 20.0,
         "lowest": 10.0,
         "highest": 30.0,
         "rounds": [20.0, 30.0, 10.0],
     }
-    assert told["rows"]["1 PUT"]["ratio of ours"] == {"cpu": 2.0, "rate": 0.5}
+    assert told["rows"]["1 PUT"]["ratios"] == {"ours": {"cpu": 2.0, "rate": 0.5}}
     assert told["failures"] == {"1 GET": "3 of 4 requests failed"}
     assert told.keys() >= {"began", "ended", "commit", "machine", "load_average", "plan", "sync_ms"}
     assert told["machine"].keys() >= {"cpu", "cores", "kernel", "python"}
+
+
+def test_a_file_becomes_a_page_s_table(report: Report, tmp_path: Path) -> None:
+    report.add("1 PUT", ROUNDS)
+    report.add("1 CAS", ROUNDS)
+    path = report.write(tmp_path, {})
+    assert to_markdown(msgspec.json.decode(path.read_bytes(), type=Result)).splitlines() == [
+        "| load | cpu ours | best etcd | rate ours | best etcd |",
+        "|---|---|---|---|---|",
+        "| 1 PUT | **20.0** | 40.0 | 200 | **400** |",
+        "| 1 CAS | **20.0** | 40.0 | 200 | **400** |",
+    ]
