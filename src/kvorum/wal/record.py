@@ -56,7 +56,7 @@ class RecordType(IntEnum):
     HARD_STATE = 3
     """`HardState`; it replaces the one before."""
     SNAPSHOT = 4
-    """`SnapshotMeta`; entries up to its index are no longer needed."""
+    """`SnapshotMeta`; the log begins anew after its index."""
 
 
 class Head(Struct, array_like=True):

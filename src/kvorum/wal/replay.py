@@ -4,14 +4,14 @@ Rules:
 
 1. An entry's index is at most `last_index + 1`; entries from that index on are replaced by it.
 2. Terms never fall along the log.
-3. A marker beyond the last entry, or whose term contradicts the entry at its index, stands for a
-   log that begins anew at `marker.index + 1`; any other only drops the entries up to it.
+3. A marker stands for a log that begins anew at `marker.index + 1`, whatever was there: released
+   segments must not change what it means.
 4. `hard_state.commit <= last_index`: the log never promises what it does not hold.
 
 Source: Raft thesis, sections 3.5 and 5.1.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 
 from msgspec import Struct
 
@@ -83,13 +83,9 @@ class LogState:
         index = snapshot.index
         if index < self.snapshot.index:
             raise LocalProtocolError(f"marker {index} comes after marker {self.snapshot.index}")
-        if index > self.last_index or self._find_term(index) not in {None, snapshot.term}:
-            self.first_index = index + 1
-            self.last_index = index
-            self._term_starts = [(index, snapshot.term)]
-        else:
-            self.first_index = max(self.first_index, index + 1)
-            del self._term_starts[: max(0, bisect_right(self._term_starts, index, key=_index) - 1)]
+        self.first_index = index + 1
+        self.last_index = index
+        self._term_starts = [(index, snapshot.term)]
         self.snapshot = snapshot
 
     def set_hard_state(self, hard_state: HardState) -> None:
@@ -100,10 +96,6 @@ class LogState:
                 f"and the log ends at {self.last_index}"
             )
         self.hard_state = hard_state
-
-    def _find_term(self, index: Index) -> Term | None:
-        place = bisect_right(self._term_starts, index, key=_index)
-        return self._term_starts[place - 1][1] if place else None
 
 
 def _index(start: tuple[Index, Term]) -> Index:
@@ -145,10 +137,7 @@ class Replay:
 
     def _mark(self, snapshot: SnapshotMeta) -> None:
         self.state.mark(snapshot)
-        if self.state.last_index < self.state.first_index:
-            self.entries.clear()
-        elif self.entries:
-            del self.entries[: max(0, self.state.first_index - self.entries[0].index)]
+        self.entries.clear()
 
     def _compare(self, head: Head) -> None:
         state = self.state

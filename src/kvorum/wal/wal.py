@@ -181,7 +181,7 @@ class Wal:
         self._write(b"".join(records))
 
     def append_snapshot(self, snapshot: SnapshotMeta) -> None:
-        """Writes a marker: entries up to its index are not needed any more.
+        """Writes a marker: a snapshot took the place of the log, which begins anew after it.
 
         Raises:
             LocalProtocolError: it lies before the last marker; nothing was written.

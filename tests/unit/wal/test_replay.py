@@ -31,33 +31,26 @@ def test_later_entry_replaces_the_tail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("marker", "left", "last_index"),
-    [
-        (SnapshotMeta(2, 1), [(2, 3), (2, 4)], 4),
-        (SnapshotMeta(4, 2), [], 4),
-        (SnapshotMeta(9, 3), [], 9),
-        (SnapshotMeta(3, 3), [], 3),
-    ],
+    "marker",
+    [SnapshotMeta(2, 1), SnapshotMeta(4, 2), SnapshotMeta(9, 3), SnapshotMeta(3, 3)],
     ids=["within", "at the end", "beyond", "another term"],
 )
-def test_marker_drops_what_it_stands_for(
-    marker: SnapshotMeta, left: list[tuple[int, int]], last_index: int
-) -> None:
-    replay = begin()
-    feed(replay, (1, 1), (1, 2), (2, 3), (2, 4))
+@pytest.mark.parametrize("first", [1, 4], ids=["whole", "released"])
+def test_log_begins_anew_after_a_marker(marker: SnapshotMeta, first: int) -> None:
+    replay = begin(first)
+    feed(replay, *((1, 1), (1, 2), (2, 3), (2, 4))[first - 1 :])
     replay.feed(marker)
-    assert positions(replay) == left
-    assert replay.state.last_index == last_index
+    assert positions(replay) == []
+    assert replay.state.last_index == marker.index
     assert replay.state.first_index == marker.index + 1
-    feed(replay, (4, last_index + 1))
-    assert replay.recovered().entries[-1] == Entry(4, last_index + 1)
+    feed(replay, (4, marker.index + 1))
+    assert replay.recovered().entries == [Entry(4, marker.index + 1)]
 
 
 def test_released_entries_leave_a_later_beginning() -> None:
     replay = begin(next_index=10)
     assert replay.recovered().last_index == 9
     feed(replay, (3, 10), (3, 11))
-    replay.feed(SnapshotMeta(5, 2))
     assert positions(replay) == [(3, 10), (3, 11)]
 
 
@@ -137,8 +130,7 @@ def test_state_equals_a_plain_list(script: list[tuple[str, int, int]]) -> None:
             state.append(term, index)
         else:
             value = marker = SnapshotMeta(index + rise, term)
-            is_known = (marker.term, marker.index) in log
-            log = [(t, i) for t, i in log if i > marker.index] if is_known else []
+            log = []
             state.mark(marker)
         replay.feed(value)
         assert positions(replay) == log

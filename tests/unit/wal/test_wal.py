@@ -106,9 +106,10 @@ def test_marker_comes_back_with_what_follows_it() -> None:
     wal.append(None, [entry(1), entry(2), entry(3)])
     marker = SnapshotMeta(2, 1, ConfState(voters=(1, 2, 3)))
     wal.append_snapshot(marker)
+    wal.append(None, [entry(3, term=2)])
     member.sync(wal)
     _, recovered = reopen(member)
-    assert (recovered.snapshot, recovered.entries) == (marker, [entry(3)])
+    assert (recovered.snapshot, recovered.entries) == (marker, [entry(3, term=2)])
 
 
 def test_installed_snapshot_begins_the_log_anew() -> None:
@@ -121,6 +122,23 @@ def test_installed_snapshot_begins_the_log_anew() -> None:
     _, recovered = reopen(member)
     assert recovered.entries == [entry(51, term=4)]
     assert recovered.last_index == 51
+
+
+def test_log_begun_anew_comes_back_when_the_entries_it_replaced_are_half_released() -> None:
+    member = Member(segment_bytes=600)
+    wal = member.create()
+    wal.append(HardState(1, 0, 3), [entry(1), entry(2), entry(3)])
+    for index in range(4, 13):
+        wal.append(None, [entry(index, term=2, size=200)])
+    wal.append_snapshot(SnapshotMeta(6, 4))
+    for index in range(7, 11):
+        wal.append(HardState(4, 0, index), [entry(index, term=4, size=200)])
+        member.sync(wal)
+    before = len(member.disk.names())
+    wal.release(10)
+    assert 1 < len(member.disk.names()) < before
+    _, recovered = reopen(member)
+    assert recovered.entries == [entry(index, term=4, size=200) for index in range(7, 11)]
 
 
 def test_every_segment_repeats_what_the_released_ones_knew() -> None:
@@ -464,12 +482,9 @@ class LogMachine(RuleBasedStateMachine):
         state = self.states[-1]
         floor = max(state.hard_state.commit, state.snapshot.index, self.released)
         index = max(state.last_index + ahead, floor)
-        is_known = index <= state.last_index and not (rise and index > floor)
-        term = state.term_at(index) if is_known else state.term_at(state.last_index) + 1
-        left = tuple(old for old in state.entries if old.index > index) if is_known else ()
+        term = state.term_at(min(index, state.last_index)) + rise
         marker = SnapshotMeta(index, term, ConfState(voters=(1, index)))
-        last_index = state.last_index if is_known else index
-        self.states.append(State(state.hard_state, marker, left, last_index))
+        self.states.append(State(state.hard_state, marker, (), index))
         self.wal.append_snapshot(marker)
 
     @rule()
