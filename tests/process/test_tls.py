@@ -117,6 +117,15 @@ def test_clients_that_are_not_known_are_turned_away(secure: ServerProcess) -> No
     secure.wait_log("it refused the handshake or our certificate: unknown ca")
 
 
+def test_an_address_alone_is_asked_as_the_certificates_say(secure: ServerProcess) -> None:
+    address = secure.client_url.partition("://")[2]
+    trust = ["--ca-file", str(TLS / "ca.pem")]
+    shown = ["--cert-file", str(TLS / "client.pem"), "--key-file", str(TLS / "client.key")]
+    command = [sys.executable, "-m", "kvorum.cli.etcdctl.main", "--endpoints", address]
+    assert run(*command, *trust, *shown, "set", "/a", "1").stdout == "1\n"
+    assert "It speaks https: --endpoints https://HOST:PORT" in run(*command, "get", "/a").stderr
+
+
 @needs_curl
 def test_plain_http_is_told_to_use_https(secure: ServerProcess) -> None:
     url = secure.client_url.replace("https", "http")

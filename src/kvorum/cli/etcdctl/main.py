@@ -41,6 +41,17 @@ EXIT_BROKEN_PIPE = 141
 DEFAULT_ENDPOINTS = ("127.0.0.1:2379", "127.0.0.1:4001")
 """Where a server of either era serves clients when it is told nothing."""
 
+V3_VERBS = {
+    "put": "set", "del": "rm", "txn": "set --swap-with-value", "lease": "set --ttl",
+    "endpoint": "cluster-health", "snapshot": "backup",
+    "compaction": "", "alarm": "", "defrag": "", "move-leader": "", "make-mirror": "", "lock": "",
+    "elect": "", "check": "",
+}  # fmt: skip
+"""Verbs of the v3 grammar alone, and what does the like here."""
+
+HTTPS_ONLY = "HTTP request to an HTTPS server"
+"""What a TLS port says to plain HTTP, be it ours or Go's."""
+
 SHARED_VERBS = frozenset({"get", "watch", "member", "user", "role", "auth"})
 """Verbs that mean something else in the v3 grammar."""
 
@@ -221,6 +232,8 @@ def _judge(error: KvorumError) -> tuple[int, Sequence[str]]:
     match error:
         case SyncFailed():
             hint = "Is etcd running? --endpoints HOST:PORT asks elsewhere."
+            if any(HTTPS_ONLY in reason for reason in error.reasons):
+                hint = "It speaks https: --endpoints https://HOST:PORT, and --ca-file FILE."
             return EXIT_UNREACHABLE, (*error.reasons, hint)
         case AllUnreachable():
             return EXIT_REFUSED, tuple(dict.fromkeys(error.reasons))
@@ -249,10 +262,14 @@ def _make_client(values: Values, *, asks: bool) -> Client:
         key_file=values.text("key-file") or "",
         user=_user(values.text("username") or ""),
     )
+    # Whoever names certificates means https, also where no scheme says so.
+    scheme = "https://" if settings.ca_file or settings.cert_file or settings.key_file else ""
     given = [one.strip() for one in (values.text("endpoints") or "").split(",") if one.strip()]
-    endpoints: Sequence[str] = given or DEFAULT_ENDPOINTS
+    endpoints: Sequence[str] = [
+        one if "://" in one else scheme + one for one in given or DEFAULT_ENDPOINTS
+    ]
     if asks and not given:
-        endpoints = find_listening(DEFAULT_ENDPOINTS, settings)
+        endpoints = find_listening(endpoints, settings)
     return Client(endpoints, settings, trace=_trace if values.has("debug") else None)
 
 
@@ -309,6 +326,10 @@ def _explain(error: UsageError, help_text: str, dialect: Dialect) -> int:
 def _unknown(name: str, known: Sequence[str], dialect: Dialect) -> int:
     from difflib import get_close_matches  # noqa: PLC0415 -- only for who mistypes
 
+    if name in V3_VERBS:
+        like = f": write etcdctl {V3_VERBS[name]}" if V3_VERBS[name] else ""
+        print(f"Error:  {name} is of the v3 grammar, not here yet{like}", file=sys.stderr)
+        return max(dialect.exit_unknown, EXIT_BAD_SETTING)
     if not dialect.says_more:
         print(f"No help topic for '{name.rsplit(maxsplit=1)[-1]}'", file=sys.stderr)
         return dialect.exit_unknown

@@ -57,6 +57,16 @@ def test_every_example_of_the_help_is_a_line_that_works(
     assert "Error" not in result.err
 
 
+@pytest.mark.parametrize(
+    ("verb", "instead"),
+    [("put", ": write etcdctl set"), ("del", ": write etcdctl rm"), ("elect", "")],
+)
+def test_a_verb_of_v3_is_not_taken_for_done(run: Run, verb: str, instead: str) -> None:
+    result = run(verb, "/a", "b")
+    assert result.code == 1
+    assert result.err == f"Error:  {verb} is of the v3 grammar, not here yet{instead}\n"
+
+
 def test_an_unknown_option_shows_the_help_of_its_command(script: Script, run: Run) -> None:
     result = run("get", "--nope", "/a")
     assert result.code == 0
@@ -90,6 +100,9 @@ def test_an_unknown_command_names_its_neighbours(run: Run, words: list[str]) -> 
         ([], {"ETCDCTL_PEERS": "c:3,d:4"}, ["c:3", "d:4"]),
         ([], {"ETCDCTL_ENDPOINT": "e:5", "ETCDCTL_PEERS": "c:3"}, ["e:5"]),
         ([], {"ETCDCTL_ENDPOINTS": "f:6", "ETCDCTL_ENDPOINT": "e:5"}, ["f:6"]),
+        (["--ca-file", "c"], {}, ["https://127.0.0.1:2379", "https://127.0.0.1:4001"]),
+        (["--cert-file", "c", "-C", "a:1,http://b:2"], {}, ["https://a:1", "http://b:2"]),
+        (["-C", "a:1"], {"ETCDCTL_KEY_FILE": "k"}, ["https://a:1"]),
     ],
 )
 def test_endpoints_come_from_flags_then_the_environment_then_both_eras(
