@@ -150,6 +150,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     """3.x: the lowest level that is written; one of LOG_LEVELS."""
 
+    log_outputs: tuple[str, ...] = ("default",)
+    """3.x: stderr, stdout, systemd/journal, or files that lines are appended to."""
+
     unsafe_no_fsync: bool = False
     """Acknowledges writes that no disk holds yet: a power failure loses them. Tests only."""
 

@@ -18,6 +18,7 @@ Source: reference contract, v2-api section 12; v3-operations section 7.
 import logging
 import os
 import time
+from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
@@ -53,6 +54,9 @@ LEVELS_BY_VERBOSITY = (logging.INFO, logging.DEBUG, TRACE)
 """No flag, `-v`, `-vv`."""
 
 STDOUT, STDERR = 1, 2
+
+STREAMS = {"default": STDERR, "stderr": STDERR, "stdout": STDOUT, "systemd/journal": STDERR}
+"""Values of `--log-outputs` that are no files."""
 
 
 class LineFormat(Enum):
@@ -157,19 +161,38 @@ class DescriptorHandler(logging.Handler):
             return
 
 
-def setup(line_format: LineFormat, level: int) -> None:
+def open_outputs(names: Sequence[str]) -> tuple[int, ...]:
+    """Where lines are to go, from the values of `--log-outputs`: descriptors, files appended to.
+
+    A unit's journal reads what its processes write to stderr.
+
+    Raises:
+        OSError: a file cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    return tuple(
+        STREAMS[name] if name in STREAMS else os.open(name, flags, 0o600) for name in names
+    )
+
+
+def setup(line_format: LineFormat, level: int, outputs: Sequence[int] = ()) -> None:
     """Sends the lines of this process, from `level` up, where the era's operators look for them.
 
     Also takes over what asyncio reports, so that nothing else writes to the terminal.
+
+    Args:
+        line_format: whose lines.
+        level: the lowest level that is written.
+        outputs: descriptors, in place of the era's stream.
     """
-    has_tracebacks = level <= (TRACE if line_format is LineFormat.LEGACY else logging.DEBUG)
-    handler: logging.Handler
-    if line_format is LineFormat.LEGACY:
-        handler = DescriptorHandler(STDOUT)
-        handler.setFormatter(LegacyFormatter(has_tracebacks=has_tracebacks))
-    else:
-        handler = DescriptorHandler(STDERR)
-        handler.setFormatter(JsonFormatter(has_tracebacks=has_tracebacks))
+    is_legacy = line_format is LineFormat.LEGACY
+    has_tracebacks = level <= (TRACE if is_legacy else logging.DEBUG)
+    form = LegacyFormatter if is_legacy else JsonFormatter
+    handlers = [
+        DescriptorHandler(output) for output in outputs or (STDOUT if is_legacy else STDERR,)
+    ]
+    for handler in handlers:
+        handler.setFormatter(form(has_tracebacks=has_tracebacks))
     logging.addLevelName(TRACE, "DEBUG")
     logging.raiseExceptions = False
     logging.logThreads = False
@@ -177,6 +200,6 @@ def setup(line_format: LineFormat, level: int) -> None:
     logging.logMultiprocessing = False
     for name in ("kvorum", "asyncio"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler]
+        logger.handlers = list(handlers)
         logger.propagate = False
         logger.setLevel(level)

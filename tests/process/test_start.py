@@ -101,3 +101,11 @@ def test_a_flag_that_sets_nothing_is_told_and_one_that_must_not_be_missed_refuse
         refused.wait_log("--auth-token=jwt is refused: there is no authentication of users yet")
         assert refused.wait_exit() == 1
     assert not refused.data_dir.exists()
+
+
+def test_log_lines_may_go_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    with ServerProcess(tmp_path, era=Era.MODERN, arguments=["--log-outputs", str(path)]) as server:
+        server.wait_ready()
+        assert "ready to serve client requests" in path.read_text("utf-8")
+        assert server.log() == ""

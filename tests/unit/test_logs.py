@@ -204,5 +204,25 @@ def test_setting_up_twice_writes_each_line_once(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().out.count("once") == 1
 
 
+def test_lines_go_to_all_outputs_and_files_keep_what_they_had(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("before\n", "utf-8")
+    outputs = logs.open_outputs(["stdout", str(path), "stderr"])
+    logs.setup(logs.LineFormat.JSON, logging.INFO, outputs)
+    logging.getLogger("kvorum.server").info("shown")
+    out, err = capfd.readouterr()
+    assert out == err == path.read_text("utf-8").removeprefix("before\n")
+    assert json.loads(out)["msg"] == "shown"
+    os.close(outputs[1])
+
+
+def test_default_and_the_journal_are_stderr(tmp_path: Path) -> None:
+    assert logs.open_outputs(["default", "systemd/journal"]) == (2, 2)
+    with pytest.raises(FileNotFoundError):
+        logs.open_outputs([str(tmp_path / "none" / "log")])
+
+
 def test_every_flag_value_is_a_level() -> None:
     assert set(logs.LEVELS_BY_NAME) == set(LOG_LEVELS)

@@ -214,6 +214,10 @@ FLAGS = (
         " localhost. Needs --advertise-client-urls beside it.",
     ),
     Flag(
+        GROUP_MODERN, "listen-client-http-urls", "", Kind.LISTEN_URLS, "client_listen_addresses",
+        "URL,...", "", "", "More addresses where clients are served; all of them serve everything.",
+    ),
+    Flag(
         GROUP_MODERN, "advertise-client-urls", "", Kind.URLS, "advertised_client_urls", "URL,...",
         "http://localhost:2379", "", "What clients are told.",
     ),
@@ -336,6 +340,11 @@ FLAGS = (
     Flag(
         GROUP_LOGS, "log-level", "", Kind.LOG_LEVEL, "log_level",
         "debug|info|warn|error|panic|fatal", "info", "", "The lowest level that is written.",
+    ),
+    Flag(
+        GROUP_LOGS, "log-outputs", "", Kind.LIST, "log_outputs", "OUTPUT,...", "default", "",
+        "Where log lines go: stderr, which default and systemd/journal mean too, stdout, or files,"
+        " which are appended to.",
     ),
     Flag(
         GROUP_LOGS, "", "v", Kind.VERBOSITY, "verbosity", "", "", "false", "Write debug lines too.",

@@ -164,7 +164,7 @@ _FINDING = (
         _NO_PROXY,
     ),
     *_refused(
-        "listen-client-http-urls listen-metrics-urls",
+        "listen-metrics-urls",
         "every client URL serves everything; name it in --listen-client-urls",
     ),
     *_refused(

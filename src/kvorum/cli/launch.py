@@ -37,12 +37,12 @@ def start(invocation: Invocation) -> int:
         os.write(logs.STDERR, f"{notice}\n".encode())
     try:
         config, warnings = settings.build(configfile.add_files(invocation))
+        _start_logs(config, is_legacy=is_legacy)
     except UsageError:
         raise
     except ConfigError as error:
         _start_logs(Config(), is_legacy=is_legacy)
         return _report("failed to verify flags", error.faults, is_legacy=is_legacy)
-    _start_logs(config, is_legacy=is_legacy)
     for warning in warnings:
         _log.warning(warning.text, extra={"fields": warning.fields})
     return _run(config, is_legacy=is_legacy)
@@ -70,10 +70,17 @@ def _run(config: Config, *, is_legacy: bool) -> int:
 
 
 def _start_logs(config: Config, *, is_legacy: bool) -> None:
+    """Raises ConfigError when a log cannot be written."""
     if is_legacy:
         logs.setup(logs.LineFormat.LEGACY, logs.LEVELS_BY_VERBOSITY[config.verbosity])
     else:
-        logs.setup(logs.LineFormat.JSON, logs.LEVELS_BY_NAME[config.log_level])
+        level = logs.LEVELS_BY_NAME[config.log_level]
+        try:
+            outputs = logs.open_outputs(config.log_outputs)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise ConfigError([f"--log-outputs: open {error.filename}: {reason}"]) from error
+        logs.setup(logs.LineFormat.JSON, level, outputs)
 
 
 def _report(text: str, faults: list[str], *, is_legacy: bool) -> int:

@@ -259,15 +259,16 @@ class _Modern(_EraSettings):
     def _listen(self, side: str, prefix: str) -> dict[str, object]:
         files = self._tls_files(prefix)
         changes: dict[str, object] = {f"{side}_tls": files}
-        one = self.given.get(f"listen-{side}-urls")
-        if one is not None:
-            urls = _convert(one, parse_urls, is_legacy=False)
-            changes[f"{side}_listen_addresses"] = tuple(map(self._listen_address, urls))
-        else:
-            default = getattr(Config(), f"{side}_listen_addresses")
-            urls = tuple(f"http://{address}" for address in default)
+        default = getattr(Config(), f"{side}_listen_addresses")
+        urls = self._urls(f"listen-{side}-urls") or tuple(f"http://{one}" for one in default)
+        urls += self._urls(f"listen-{side}-http-urls")
+        changes[f"{side}_listen_addresses"] = tuple(map(self._listen_address, urls))
         self._check_schemes(side, prefix, urls, files)
         return changes
+
+    def _urls(self, name: str) -> tuple[str, ...]:
+        one = self.given.get(name)
+        return () if one is None else _convert(one, parse_urls, is_legacy=False)
 
     def _tls_files(self, prefix: str) -> TlsFiles | None:
         client_cert_auth = self.given.get(f"{prefix}client-cert-auth")

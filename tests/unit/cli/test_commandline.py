@@ -246,7 +246,7 @@ CONTRACT_3 = (
     " peer-cert-allowed-hostname peer-skip-client-san-verification"
     " experimental-peer-skip-client-san-verification self-signed-cert-validity cipher-suites"
     " tls-min-version tls-max-version cors host-whitelist auth-token auth-token-ttl bcrypt-cost"
-    " enable-pprof metrics logger log-level log-format enable-log-rotation"
+    " enable-pprof metrics logger log-level log-outputs log-format enable-log-rotation"
     " log-rotation-config-json warning-apply-duration experimental-warning-apply-duration"
     " watch-progress-notify-interval experimental-watch-progress-notify-interval"
     " corrupt-check-time experimental-corrupt-check-time compact-hash-check-time"

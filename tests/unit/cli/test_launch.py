@@ -91,6 +91,21 @@ def test_modern_faults_are_a_warning_and_a_fatal_line(start: Start, capfd: Captu
     ]
 
 
+def test_a_log_that_cannot_be_written_is_told_where_it_would_be(
+    start: Start, capfd: Capture
+) -> None:
+    assert start("--log-outputs /no/such/file", AssertionError("the server was started")) == 1
+    first = json_lines(capfd.readouterr().err)[0]
+    assert first["error"] == "--log-outputs: open /no/such/file: no such file or directory"
+
+
+def test_lines_go_where_they_are_told_to(start: Start, capfd: Capture) -> None:
+    start(f"{MODERN} --log-outputs stdout", 0, ETCD_BOGUS="1")
+    out, err = capfd.readouterr()
+    assert "ETCD_BOGUS" in out
+    assert err == ""
+
+
 def test_settings_that_cannot_be_used_never_reach_the_server(start: Start, capfd: Capture) -> None:
     assert start("--heartbeat-interval 900", AssertionError("the server was started")) == 1
     first = json_lines(capfd.readouterr().err)[0]

@@ -245,6 +245,16 @@ def test_a_modern_listener_needs_an_ip_and_an_advertised_url() -> None:
     assert made.peer_listen_addresses == (Address("::1", 2380),)
 
 
+def test_addresses_for_http_are_more_of_the_same() -> None:
+    line = "--listen-client-http-urls http://127.0.0.1:8080"
+    default = Config().client_listen_addresses
+    assert config(line).client_listen_addresses == (*default, Address("127.0.0.1", 8080))
+    made = config(
+        "--listen-client-urls http://127.0.0.1:1 --advertise-client-urls http://h:1 " + line
+    )
+    assert [one.port for one in made.client_listen_addresses] == [1, 8080]
+
+
 def test_a_legacy_certificate_makes_its_side_https() -> None:
     made = config("-addr h:4001 -cert-file c -key-file k -ca-file a")
     assert made.client_tls == TlsFiles(cert_file=Path("c"), key_file=Path("k"), ca_file=Path("a"))
