@@ -28,7 +28,7 @@ NUMBERS = [
 ]
 """Lengths, counts and indexes at the edges of what they fit in."""
 
-PIECES = [
+ODDITIES = [
     b"\r\n",
     b"\r\n\r\n",
     b"\0",
@@ -44,36 +44,53 @@ PIECES = [
     b"0x" + b"f" * 5000,
     b"1e999",
     b"NaN",
+    b"null",
+    b"[]",
+    b"{}",
+    b'""',
     b'"\\ud800"',
-    b"[" * 3000,
-    b'{"a":' * 1500,
-    b"\x91" * 3000,  # MessagePack: a list of a list of ...
-    b"\x81\x01" * 1500,
-    b"\xdd\xff\xff\xff\xff",  # the heads of a list, a map and bytes of 2**32 - 1
+    b"\xdd\xff\xff\xff\xff",  # MessagePack: the heads of a list, a map and bytes of 2**32 - 1
     b"\xdf\xff\xff\xff\xff",
     b"\xc6\xff\xff\xff\xff",
-    *NUMBERS,
 ]
 
-_pieces = st.binary(max_size=6) | st.sampled_from(PIECES)
+NESTS = [
+    b"[" * 3000,
+    b'{"a":' * 3000,
+    b"[" * 3000 + b"]" * 3000,
+    b"\x91" * 3000,  # MessagePack: a list of a list of ...
+    b"\x81\x01" * 3000,
+    b"\x94\x27\x90\x91" * 3000,  # and transactions in transactions
+]
+
+JOINTS = frozenset(b"{[:,=&?/ \n\"'")
+"""Behind these, text formats begin something."""
+
 _places = st.integers(0, 1 << 16)
-_edits = st.tuples(
-    st.sampled_from(("insert", "replace", "cut", "repeat", "flip")), _places, _pieces
-)
+_pieces = st.one_of(st.binary(max_size=6), *map(st.sampled_from, (NUMBERS, ODDITIES, NESTS)))
+_kinds = st.sampled_from(("insert", "join", "replace", "end", "cut", "repeat", "flip"))
+_edits = st.tuples(_kinds, _places, _pieces)
 
 
 def _edited(data: bytes, kind: str, place: int, piece: bytes) -> bytes:
-    place %= len(data) + 1
+    places: Sequence[int] = range(len(data) + 1)
+    if kind == "join":
+        places = [at for at in places if at and data[at - 1] in JOINTS] or places
+    place = places[place % len(places)]
     before, after = data[:place], data[place:]
-    if kind == "insert":
-        return before + piece + after
-    if kind == "replace":
-        return before + piece + after[len(piece) :]
-    if kind == "cut":
-        return before + after[len(piece) :]
-    if kind == "repeat":
-        return before + before[-len(piece) :] + after
-    return before + bytes(byte ^ 1 << len(piece) % 8 for byte in after[:1]) + after[1:]
+    match kind:
+        case "insert" | "join":
+            return before + piece + after
+        case "replace":
+            return before + piece + after[len(piece) :]
+        case "end":
+            return before + piece
+        case "cut":
+            return before + after[len(piece) :]
+        case "repeat":
+            return before + before[-len(piece) - 1 :] + after
+        case _:
+            return before + bytes(byte ^ 1 << len(piece) % 8 for byte in after[:1]) + after[1:]
 
 
 def _spoiled(

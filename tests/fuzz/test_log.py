@@ -47,7 +47,7 @@ def open_log(contents: dict[str, bytes]) -> None:
         range(recovered.last_index - len(entries) + 1, recovered.last_index + 1)
     )
     assert recovered.hard_state.commit <= recovered.last_index
-    term = max([recovered.hard_state.term, *(entry.term for entry in entries)])
+    term = max(recovered.snapshot.term, *(entry.term for entry in entries), 0)
     wal.append(None, [Entry(term, recovered.last_index + 1)])
     wal.sync_now()
 

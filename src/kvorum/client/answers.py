@@ -6,13 +6,16 @@ Source: reference contract, v2-api sections 3.2, 3.3, 4 and 15.
 """
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvorum.client.connection import Response
 from kvorum.errors import RemoteProtocolError, RequestError
 
 OK, REFUSED, NOT_FOUND = 200, 400, 404
 """A status from 400 on is a refusal."""
+
+JSON_FAULTS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What may come of reading fields of JSON that need not be what it should."""
 
 
 class Node(NamedTuple):
@@ -95,7 +98,7 @@ def checked(answer: Response, target: str) -> Response:
         fields = json.loads(answer.body)
         code, message = int(fields["errorCode"]), str(fields["message"])
         cause, index = str(fields.get("cause", "")), int(fields.get("index", 0))
-    except (ValueError, KeyError, TypeError):
+    except JSON_FAULTS:
         raise RemoteProtocolError(not_v2(target, answer)) from None
     known = RequestError.by_v2_code.get(code)
     if known is not None and known.text == message:
@@ -122,7 +125,7 @@ def decode_event(answer: Response) -> Event:
         fields = json.loads(answer.body)
         prev = fields.get("prevNode")
         return Event(
-            action=fields["action"],
+            action=str(fields["action"]),
             node=_decode_node(fields["node"]),
             prev_node=_decode_node(prev) if prev else None,
             etcd_index=int(answer.headers.get("x-etcd-index", 0)),
@@ -130,24 +133,29 @@ def decode_event(answer: Response) -> Event:
             raft_term=int(answer.headers.get("x-raft-term", 0)),
             raw=answer.body.strip(),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except JSON_FAULTS as error:
         said = answer.body[:200].decode(errors="replace")
         raise RemoteProtocolError(f"not an answer of the v2 API: {said!r}") from error
 
 
 def _decode_node(fields: dict[str, object]) -> Node:
-    children = fields.get("nodes") or []
-    assert isinstance(children, list)
     return Node(
         key=str(fields.get("key", "/")),  # 3.x leaves the root's key out
         value=_text_or_none(fields.get("value")),
         is_directory=bool(fields.get("dir", False)),
         ttl=_integer(fields["ttl"]) if "ttl" in fields else None,
         expiration=_text_or_none(fields.get("expiration")),
-        children=tuple(_decode_node(child) for child in children),
+        children=tuple(_decode_node(child) for child in as_list(fields.get("nodes") or [])),
         created_index=_integer(fields.get("createdIndex", 0)),
         modified_index=_integer(fields.get("modifiedIndex", 0)),
     )
+
+
+def as_list(value: object) -> list[Any]:
+    """The value, if it is a list. Raises TypeError."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return value
 
 
 def _text_or_none(value: object) -> str | None:

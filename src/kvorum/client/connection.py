@@ -24,6 +24,9 @@ from kvorum.errors import ConfigError, UnavailableError
 LINE_BYTES_MAX = 65536
 """Longest line of an answer's head; Go's and Apache's defaults lie below."""
 
+PIECE_BYTES_MAX = 1 << 30
+"""Largest body, or piece of one, whose length is believed."""
+
 HEADERS_MAX = 100
 """Most header lines of an answer, as the standard library has it."""
 
@@ -324,6 +327,8 @@ def _read_line(stream: BinaryIO) -> bytes:
 
 
 def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    if not 0 <= size <= PIECE_BYTES_MAX:
+        raise ValueError(f"a piece of {size:.3g} bytes")
     data = stream.read(size)
     if len(data) < size:
         raise EOFError("end of stream")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kvorum.client.answers import OK, REFUSED
+from kvorum.client.answers import JSON_FAULTS, OK, REFUSED, as_list
 from kvorum.client.connection import Request, Response
 from kvorum.client.v2 import Client
 from kvorum.errors import RemoteProtocolError
@@ -45,7 +45,7 @@ def list_members(client: Client) -> list[Seat]:
     answer = _checked(client.request(Request("GET", PATH), is_repeatable=True))
     try:
         return [_decode(fields) for fields in json.loads(answer.body)["members"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except JSON_FAULTS as error:
         raise MembersRefused(f"not a list of members: {answer.body[:200]!r}") from error
 
 
@@ -95,15 +95,14 @@ def _seat(answer: Response) -> Seat:
     checked = _checked(answer)
     try:
         return _decode(json.loads(checked.body))
-    except (ValueError, KeyError, TypeError) as error:
+    except JSON_FAULTS as error:
         raise MembersRefused(f"not a member: {checked.body[:200]!r}") from error
 
 
 def _decode(fields: dict[str, object]) -> Seat:
-    peers, clients = fields.get("peerURLs") or [], fields.get("clientURLs") or []
-    assert isinstance(peers, list)
-    assert isinstance(clients, list)
-    return Seat(str(fields["id"]), str(fields.get("name", "")), tuple(peers), tuple(clients))
+    peers, clients = (as_list(fields.get(name) or []) for name in ("peerURLs", "clientURLs"))
+    name = str(fields.get("name", ""))
+    return Seat(str(fields["id"]), name, tuple(map(str, peers)), tuple(map(str, clients)))
 
 
 def _checked(answer: Response) -> Response:
@@ -111,6 +110,6 @@ def _checked(answer: Response) -> Response:
         return answer
     try:
         message = str(json.loads(answer.body)["message"])
-    except (ValueError, KeyError, TypeError):
+    except JSON_FAULTS:
         message = f"unexpected status code {answer.status}"
     raise MembersRefused(message)

@@ -127,14 +127,17 @@ async def follow(url: str, ask: Callable[[str], Awaitable[HttpReply]]) -> HttpRe
     """Asks at a URL, and wherever the answers redirect to.
 
     Raises:
-        UnavailableError: the redirects do not end, or whatever `ask` raises.
+        UnavailableError: the redirects do not end, or lead nowhere, or whatever `ask` raises.
     """
     for _ in range(REDIRECTS_MAX):
         reply = await ask(url)
         location = reply.headers.get(b"location", b"").decode("ascii", "replace")
         if reply.status not in REDIRECTS or not location:
             return reply
-        url = urljoin(url, location)
+        try:
+            url = urljoin(url, location)
+        except ValueError as error:
+            raise UnavailableError(f"{location!r}: {error}") from error
     raise UnavailableError(f"{url}: too many redirects")
 
 

@@ -48,7 +48,7 @@ RENEWAL_SECONDS = REGISTRATION_SECONDS / 8
 WAIT_SECONDS = 60.0
 """How long a look for more members may be silent before the list is read again."""
 
-SIZE_MAX = 100
+SIZE_MAX, SIZE_DIGITS_MAX = 100, 3
 """Members a token may ask for; nobody means more."""
 
 NEW_TOKEN = "use a new token, or remove what is left below this one"  # noqa: S105 -- advice
@@ -216,7 +216,8 @@ async def _read(registry: Registry) -> _Directory:
             "discovery: size key not found: say how many members there are to be, as in"
             f" curl {size_url} -XPUT -d value=3"
         ) from error
-    if not (size.isascii() and size.isdigit() and 0 < int(size) <= SIZE_MAX):
+    is_number = size.isascii() and size.isdigit() and len(size) <= SIZE_DIGITS_MAX
+    if not (is_number and 0 < int(size) <= SIZE_MAX):
         raise TokenRefused(
             f'discovery: size key is bad: {size_url} holds "{size}", not a number of members'
         )

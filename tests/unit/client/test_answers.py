@@ -70,7 +70,18 @@ def test_an_expired_directory_is_known_by_what_it_was() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"etcd 0.4.6", b"[]", b"{}", b'{"action":"get","node":{"key":"/a","ttl":"soon"}}'],
+    [
+        b"",
+        b"etcd 0.4.6",
+        b"[]",
+        b"{}",
+        b'{"action":"get","node":{"key":"/a","ttl":"soon"}}',
+        b'{"action":"get","node":{"key":"/a","nodes":{"key":"/a/b"}}}',
+        b'{"action":"get","node":[]}',
+        b'{"action":"get","node":{"value":"\xff"}}',
+        b'{"action":"get","node":{"value":' + b"9" * 5000 + b"}}",
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_no_event_is_a_protocol_error_that_quotes_it(body: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match="not an answer of the v2 API"):
@@ -104,6 +115,14 @@ def test_a_refusal_of_another_version_keeps_its_words(code: int, text: str) -> N
     with pytest.raises(OtherRequestError) as caught:
         checked(Response(401, {}, json.dumps(fields).encode()), "/v2/keys/a")
     assert str(caught.value) == f"{code}: {text} (c) [0]"
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'{"errorCode":1e999,"message":""}', b'{"errorCode":"9_9"}', b"[1]"]
+)
+def test_a_refusal_that_is_none_of_the_contract_says_so(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="was answered with 400"):
+        checked(Response(400, {}, body), "/v2/keys/a")
 
 
 def test_a_404_of_a_server_without_v2_says_how_to_get_it() -> None:

@@ -133,11 +133,23 @@ def test_an_unknown_host_is_a_failed_connection() -> None:
             True,
         ),
         (broken(b"HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nContent-Length: 9\r\n\r\nhalf"), True),
+        (broken(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nx"), True),
+        (broken(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 99 + b"\r\n\r\n"), True),
         (broken(b"SSH-2.0-OpenSSH\r\n"), False),
         (broken(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 101 + b"\r\n"), True),
         (broken(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70000 + b"\r\n\r\n"), False),
     ],
-    ids=["nothing", "half a head", "head", "half a body", "not HTTP", "many headers", "long line"],
+    ids=[
+        "nothing",
+        "half a head",
+        "head",
+        "half a body",
+        "less than nothing",
+        "more than all",
+        "not HTTP",
+        "many headers",
+        "long line",
+    ],
 )
 def test_a_broken_answer_says_how_far_it_came(
     server: FakeServer, reply: Reply, *, has_headers: bool

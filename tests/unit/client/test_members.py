@@ -40,6 +40,10 @@ def test_a_removal_is_sent_once() -> None:
         (410, b'{"message":"Member permanently removed: a1"}', "Member permanently removed: a1"),
         (404, b"404 page not found", "unexpected status code 404"),
         (200, b"[]", "not a list of members"),
+        (200, b"[" * 100_000, "not a list of members"),
+        (200, b'{"members":[[]]}', "not a list of members"),
+        (200, b'{"members":[{"id":"1","peerURLs":{"a":1}}]}', "not a list of members"),
+        (500, b'{"message":"\xff"}', "unexpected status code 500"),
     ],
 )
 def test_a_refusal_keeps_the_servers_words(status: int, body: bytes, text: str) -> None:

@@ -193,6 +193,18 @@ def test_address_of_a_url(url: str, address: tuple[str, int, bool]) -> None:
     assert split_address(url) == address
 
 
+def test_a_redirect_to_nowhere_is_unavailable(run: Run) -> None:
+    async def ask(url: str) -> HttpReply:
+        assert url == "http://a/x"
+        return HttpReply(307, {b"location": b"http://["}, b"")
+
+    async def main() -> None:
+        with pytest.raises(UnavailableError, match="http://\\["):
+            await follow("http://a/x", ask)
+
+    run(main())
+
+
 def test_reply_is_a_value() -> None:
     assert HttpReply(200, {}, b"") == HttpReply(200, {}, b"")
 

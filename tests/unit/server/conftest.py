@@ -24,6 +24,9 @@ from kvorum.wal.wal import Wal
 
 TICK_SECONDS = 0.01
 
+SEGMENT_BYTES = 1 << 20
+"""Zeros take time, too."""
+
 
 def _lose_everything(newest: int) -> int:
     del newest
@@ -67,10 +70,10 @@ class MemoryFiles:
     def create_log(self, metadata: LogMetadata) -> Wal:
         self.has_data = True
         encoded = msgspec.msgpack.encode(metadata)
-        return Wal.create_in(self._disk, encoded, self.syncer, self.failures.append)
+        return Wal.create_in(self._disk, encoded, self.syncer, self.failures.append, SEGMENT_BYTES)
 
     def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
-        wal, recovered = Wal.open_in(self._disk, self.syncer, self.failures.append)
+        wal, recovered = Wal.open_in(self._disk, self.syncer, self.failures.append, SEGMENT_BYTES)
         return wal, recovered, decode_metadata(recovered.metadata)
 
     def fail_syncs(self, error: OSError) -> None:

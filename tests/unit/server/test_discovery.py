@@ -318,6 +318,7 @@ def test_an_id_that_somebody_else_took_meanwhile_is_not_ours(service: Service) -
         ("-3", "size key is bad"),
         ("three", 'holds "three", not a number'),
         ("1000", "size key is bad"),
+        ("9" * 5000, "size key is bad"),
     ],
 )
 def test_a_token_without_a_size_is_refused(service: Service, size: str | None, fault: str) -> None:

@@ -175,6 +175,9 @@ def _rest_of(exchange: Exchange) -> str:
 
 def find_url_fault(url: str) -> str:
     """Why a member cannot be reached at such a URL; empty if it may be."""
+    if not url.isprintable():
+        shown = url.encode("unicode_escape").decode()
+        return f'parse "{shown}": net/url: invalid control character in URL'
     scheme, separator, rest = url.partition("://")
     if not separator and url[:1].isdigit() and ":" in url:
         return f'parse "{url}": first path segment in URL cannot contain colon'

@@ -12,6 +12,7 @@ from time import sleep
 
 from kvorum.cli.etcdctl.command import EXIT_OK, Call, Command
 from kvorum.cli.etcdctl.options import Option
+from kvorum.client.answers import JSON_FAULTS
 from kvorum.client.connection import AnswerLost, ConnectFailed, Connection, Request
 from kvorum.client.members import (
     MembersRefused,
@@ -61,7 +62,7 @@ def _is_healthy(call: Call, seat: Seat) -> bool:
     for url in seat.client_urls:
         try:
             is_healthy = _ask_health(call, url)
-        except (ConnectFailed, AnswerLost, ConfigError, ValueError) as error:
+        except (ConnectFailed, AnswerLost, ConfigError, *JSON_FAULTS) as error:
             print(f"failed to check the health of member {seat.id} on {url}: {error}")
             continue
         word = "healthy" if is_healthy else "unhealthy"

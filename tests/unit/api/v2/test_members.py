@@ -211,6 +211,9 @@ def test_there_is_none_of_it_in_the_old_era(legacy: Any) -> None:
         ("http://h", 'URL address does not have the form "host:port": http://h'),
         ("http://h:99999", 'URL address does not have the form "host:port": http://h:99999'),
         ("http://h:1/a", "URL must not contain a path: http://h:1/a"),
+        ("http://h:1\n", 'parse "http://h:1\\n": net/url: invalid control character in URL'),
+        ("http://a..b:1", 'URL address does not have the form "host:port": http://a..b:1'),
+        ("http://[::1:1", 'URL address does not have the form "host:port": http://[::1:1'),
     ],
 )
 def test_urls(url: str, fault: str) -> None:

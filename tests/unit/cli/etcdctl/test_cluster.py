@@ -8,6 +8,7 @@ import pytest
 from tests.unit.cli.etcdctl.conftest import Run, Script
 
 from kvorum.cli.etcdctl import cluster
+from kvorum.client.connection import Connection, Response
 
 M1 = {"id": "a1", "name": "m1", "peerURLs": ["http://p1", "http://q1"], "clientURLs": ["http://c"]}
 M2 = {"id": "a2", "name": "", "peerURLs": ["http://p2"], "clientURLs": []}
@@ -84,6 +85,17 @@ def test_health_counts_who_cannot_be_asked(script: Script, run: Run) -> None:
         "cluster is unavailable",
     ]
     assert not script.is_synced
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"health":[]}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_answer_about_health_is_a_failed_check(
+    script: Script, run: Run, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(Connection, "request", lambda *_: Response(200, {}, body))
+    script.answers(members({**M1, "clientURLs": ["http://c1:1"]}))
+    result = run("cluster-health")
+    assert result.code == cluster.EXIT_UNHEALTHY
+    assert result.out.startswith("failed to check the health of member a1 on http://c1:1: ")
 
 
 @pytest.mark.parametrize("line", ["user list", "role add x", "auth enable", "user"])

@@ -1,0 +1,13 @@
+"""What is refused thousands of times need not be logged."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _silence() -> Iterator[None]:
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
