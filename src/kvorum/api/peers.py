@@ -20,7 +20,7 @@ from kvorum.api.admin import Admin
 from kvorum.api.reply import TEXT, Replies
 from kvorum.config import Era
 from kvorum.decoding import FAULTS
-from kvorum.errors import RaftInternal, RequestError, UnavailableError
+from kvorum.errors import PeerAddressExists, RaftInternal, RequestError, UnavailableError
 from kvorum.protocol.http1 import Exchange
 from kvorum.server.joining import (
     CLUSTER_HEADER,
@@ -152,7 +152,7 @@ class PeerRouter:
         if isinstance(answer, UnavailableError):
             answer = RaftInternal(str(answer), self._server.store.revision)
         if isinstance(answer, RequestError):
-            _log.warning("%s may not join: %s", request.name, answer)
+            self._tell_refusal(request, answer)
             self._refuse(exchange, answer)
             return
         peers = ",".join(f"{member_id:x}={url}" for member_id, url in answer.peers.items())
@@ -165,6 +165,13 @@ class PeerRouter:
             peers.encode(),
         )
         self._admin.send_index(exchange, answer.index, lines)
+
+    def _tell_refusal(self, request: SeatRequest, error: RequestError) -> None:
+        if isinstance(error, PeerAddressExists):
+            text = "%s tries to join the cluster with existing URL %s"
+            _log.warning(text, request.name, request.client_url)
+        else:
+            _log.warning("%s may not join: %s", request.name, error)
 
     def _refuse(self, exchange: Exchange, error: RequestError) -> None:
         lines = TEXT + b"X-Etcd-Index: %d\r\n" % error.index

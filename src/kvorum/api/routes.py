@@ -9,6 +9,7 @@ Paths are matched after percent-decoding; the exchange's path is the decoded one
 Source: v2-api sections 2, 5, 7 and 15.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 from urllib.parse import quote_from_bytes
@@ -31,6 +32,8 @@ from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.path import PERCENT
 from kvorum.v2.policy import V2Policy, policy_of
+
+_log = logging.getLogger("kvorum.api")
 
 Handler: TypeAlias = Callable[[Exchange], None]
 Methods: TypeAlias = dict[str, Handler]
@@ -118,6 +121,23 @@ class Router:
             self._replies.not_found(exchange)
 
 
+class TracingRouter(Router):
+    """Tells the log of each request, in 0.4's words."""
+
+    def __init__(
+        self, routes: list[Route], policy: V2Policy, replies: Replies, own_url: str
+    ) -> None:
+        super().__init__(routes, policy, replies)
+        self._own_url = own_url
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Notes the request, then passes it on."""
+        target = exchange.target.decode("utf-8", "backslashreplace")
+        text = "[recv] %s %s %s [%s]"
+        _log.debug(text, exchange.method, self._own_url, target, exchange.remote)
+        super().__call__(exchange)
+
+
 def client_router(server: Server) -> Router:
     """Everything the client port of this server answers.
 
@@ -178,6 +198,9 @@ def client_router(server: Server) -> Router:
         Route(b"/metrics", BOTH, _reads(metrics.get)),
         Route(b"/debug/vars", MODERN_ONLY, {"GET": metrics.variables}),
     ]
+    if _log.isEnabledFor(logging.DEBUG):
+        own_url = server.config.advertised_client_urls[0]
+        return TracingRouter(routes, policy, replies, own_url)
     return Router(routes, policy, replies)
 
 

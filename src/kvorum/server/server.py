@@ -567,6 +567,9 @@ class Server:
                 continue
             # Those a joiner was told of with its seat are connected already, and counted from here.
             self._peer_added_at.setdefault(member.id, self.clock.monotonic())
+            known_url = self._peers.get(member.id, url)
+            if known_url != url:
+                _log.info("Rejoin with %s instead of %s from %s", url, known_url, member.name)
             if self._peers.get(member.id) != url:
                 self._peers[member.id] = url
                 self._transport.set_peer(member.id, url)

@@ -1,5 +1,6 @@
 """The peer port as people and joiners see it."""
 
+import json
 from typing import cast
 
 import msgspec
@@ -143,3 +144,14 @@ def test_refusals_come_as_plain_text(desk: Desk, answer: object, status: int, pa
     assert exchange.status == status
     assert exchange.header_lines["Content-Type"] == "text/plain; charset=utf-8"
     assert part in exchange.text
+
+
+def test_who_comes_with_anothers_address_is_told_of(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.answer = PeerAddressExists("http://h:4004", 9)
+    desk.send("PUT", "/join", JOIN)
+    asked = json.loads(JOIN)
+    assert caplog.messages == [
+        f"{asked['name']} tries to join the cluster with existing URL {asked['etcdURL']}"
+    ]

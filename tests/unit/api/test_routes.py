@@ -161,3 +161,19 @@ def test_through_a_connection(legacy: Any) -> None:
     assert legacy.server.hub.watcher_count == 1
     connection.connection_lost()
     assert legacy.server.hub.watcher_count == 0
+
+
+def test_every_request_is_told_when_debug_lines_are_wanted(
+    make_client: Callable[[Config], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "kvorum.api")
+    client = make_client(LEGACY_CONFIG)
+    assert client.get("/v2/keys/%C3%A9?recursive=true").status == 404
+    assert client.get("/v2/keys/\u00e9").status == 404
+    assert caplog.messages == [
+        "[recv] GET http://127.0.0.1:4001 /v2/keys/%C3%A9?recursive=true [127.0.0.1:5000]",
+        "[recv] GET http://127.0.0.1:4001 /v2/keys/\u00e9 [127.0.0.1:5000]",
+    ]
+    caplog.set_level("INFO", "kvorum.api")
+    assert make_client(LEGACY_CONFIG).get("/v2/keys/").status == 200
+    assert len(caplog.messages) == 2

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.unit.server.conftest import Member, MemoryCluster
 
+from kvorum.apply.commands import SetPeerUrls
 from kvorum.backend import memory
 from kvorum.backend.base import Installer
 from kvorum.errors import KeyExists, RemoteProtocolError, StorageError, UnavailableError
@@ -263,6 +264,19 @@ def test_a_new_leader_misses_the_one_it_joined_through(
     cluster.run_until(
         lambda: any('peer="machine1" missed=1' in one.getMessage() for one in caplog.records)
     )
+
+
+def test_every_other_member_tells_of_one_that_moved(
+    cluster: MemoryCluster, three: list[Member], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    moved = three[1].server
+    old = moved.cluster.members[moved.member_id]
+    results = three[0].propose(SetPeerUrls(moved.member_id, ("http://new:7009",)))
+    cluster.run_until(lambda: bool(results))
+    cluster.advance(0.5)
+    line = f"Rejoin with http://new:7009 instead of {old.peer_urls[0]} from {old.name}"
+    assert caplog.messages.count(line) == 2
 
 
 def test_a_failed_backend_sends_no_snapshot_and_takes_nothing_else_down(
