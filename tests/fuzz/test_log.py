@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 from hypothesis import given
@@ -10,7 +11,9 @@ from tests.fuzz.mutations import fuzz, mutated
 from tests.unit.wal.test_repair import SEGMENT_BYTES, disk_of, sample
 
 from kvorum.errors import StorageError
+from kvorum.membership import Member
 from kvorum.raft.types import ConfState, Entry, HardState, SnapshotMeta
+from kvorum.server.files import Identity, LogMetadata, decode_metadata
 from kvorum.wal.memory import StepSyncer
 from kvorum.wal.record import Encoder, Head, RecordType, decode, scan
 from kvorum.wal.repair import verify_files
@@ -78,6 +81,19 @@ def test_a_log_of_sound_records_without_sense_is_opened_or_refused(
         if payload
     )
     open_log({segment_name(1, 1): data.ljust(SEGMENT_BYTES, b"\0")})
+
+
+METADATA = LogMetadata(Identity(1, 2, "m"), [Member(1, "m", ("http://h:1",))], peers={1: "http://"})
+
+
+@fuzz
+@given(mutated(msgspec.msgpack.encode(METADATA)))
+def test_whose_log_it_is_is_read_or_refused(data: bytes) -> None:
+    try:
+        metadata = decode_metadata(data, Path("wal"))
+    except StorageError:
+        return
+    assert decode_metadata(msgspec.msgpack.encode(metadata), Path("wal")) == metadata
 
 
 @cache

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from kvorum.backend.base import Backend
 from kvorum.backend.lmdbenv import LmdbBackend
+from kvorum.decoding import FAULTS
+from kvorum.errors import StorageError
 from kvorum.membership import Member
 from kvorum.raft.types import MemberId
 from kvorum.wal.aiosyncer import Watch
@@ -99,13 +101,17 @@ class DiskFiles:
     def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
         """The log as it was left."""
         wal, recovered = Wal.open(self.log_path, self._post, self._on_failure, self._watch)
-        return wal, recovered, decode_metadata(recovered.metadata)
+        return wal, recovered, decode_metadata(recovered.metadata, self.log_path)
 
     def close(self) -> None:
         """Releases the directory's lock."""
         self._directory.release()
 
 
-def decode_metadata(encoded: bytes) -> LogMetadata:
-    """Inverse of the encoding a log's metadata has."""
-    return msgspec.msgpack.decode(encoded, type=LogMetadata)
+def decode_metadata(encoded: bytes, log_path: Path) -> LogMetadata:
+    """Inverse of the encoding a log's metadata has. Raises StorageError for anything else."""
+    try:
+        return msgspec.msgpack.decode(encoded, type=LogMetadata)
+    except FAULTS as error:
+        reason = f"whose log it is cannot be read ({error}); another version may have written it"
+        raise StorageError(reason, log_path) from error

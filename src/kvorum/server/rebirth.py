@@ -108,7 +108,7 @@ def back_up(data_dir: Path, backup_dir: Path, clock: Clock) -> int:
 
 def _renew(target: DataDir, recovered: Recovered, clock: Clock) -> int:
     """Gives a copy of the state the log's entries, new ids and a log of its own."""
-    old = decode_metadata(recovered.metadata)
+    old = decode_metadata(recovered.metadata, target.wal_dir)
     backend = LmdbBackend.open(target.backend_path, _ignore)
     try:
         state = _catch_up(backend, recovered)

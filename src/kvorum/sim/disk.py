@@ -210,7 +210,7 @@ class SimFiles:
         """The log as it was left."""
         disk = self._disk
         wal, recovered = Wal.open_in(disk.log, self._syncer, self._on_failure, disk.segment_bytes)
-        return wal, recovered, decode_metadata(recovered.metadata)
+        return wal, recovered, decode_metadata(recovered.metadata, self.log_path)
 
     def close(self) -> None:
         """Lets go of the disk: a sync under way never ends."""

@@ -74,7 +74,7 @@ class MemoryFiles:
 
     def open_log(self) -> tuple[Wal, Recovered, LogMetadata]:
         wal, recovered = Wal.open_in(self._disk, self.syncer, self.failures.append, SEGMENT_BYTES)
-        return wal, recovered, decode_metadata(recovered.metadata)
+        return wal, recovered, decode_metadata(recovered.metadata, self.log_path)
 
     def fail_syncs(self, error: OSError) -> None:
         self._disk.sync_error = error

@@ -6,7 +6,7 @@ import pytest
 
 from kvorum.errors import StorageError
 from kvorum.membership import Member
-from kvorum.server.files import DiskFiles, Identity, LogMetadata
+from kvorum.server.files import DiskFiles, Identity, LogMetadata, decode_metadata
 
 METADATA = LogMetadata(
     Identity(7, 1, "one"), [Member(1, "one", ("http://127.0.0.1:7001",))], is_legacy=True
@@ -38,6 +38,13 @@ def test_who_the_log_belongs_to_survives_a_restart(tmp_path: Path) -> None:
     wal.close()
     files.backend.close()
     files.close()
+
+
+@pytest.mark.parametrize("encoded", [b"", b"\x01", b"\x91\x93\x01\x02\xa1\xff", b"\x91" * 5000])
+def test_a_log_that_says_nothing_of_its_owner_is_refused(tmp_path: Path, encoded: bytes) -> None:
+    with pytest.raises(StorageError, match="whose log it is cannot be read") as caught:
+        decode_metadata(encoded, tmp_path)
+    assert caught.value.path == tmp_path
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class SmallFiles(MemoryFiles):
         wal, recovered = Wal.open_in(
             self._disk, self.syncer, self.failures.append, segment_bytes=SEGMENT_BYTES
         )
-        return wal, recovered, decode_metadata(recovered.metadata)
+        return wal, recovered, decode_metadata(recovered.metadata, self.log_path)
 
 
 class Life:
