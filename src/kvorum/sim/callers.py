@@ -17,7 +17,12 @@ from kvorum.sim.calls import Answer, Call, KeepAlive, KvRequest, LeaseRequest, T
 from kvorum.sim.chance import Chance
 from kvorum.sim.clients import Client, ClientsProcess, Site, name_of
 from kvorum.sim.history import History
-from kvorum.v3.answers import LeaseGrantResponse, RangeResponse, TxnResponse
+from kvorum.v3.answers import (
+    LeaseGrantResponse,
+    LeaseKeepAliveResponse,
+    RangeResponse,
+    TxnResponse,
+)
 from kvorum.v3.checks import find_fault, is_read_only
 from kvorum.v3.commands import (
     Compare,
@@ -82,6 +87,9 @@ WEIGHTS = {
 }
 """How often each kind is called, next to the others."""
 
+ONLY_KEEP = {CallKind.KEEP_ALIVE: 1.0}
+"""Who keeps a lease alive does nothing else."""
+
 
 class Caller(Client[Call]):
     """Calls the v3 API."""
@@ -95,7 +103,7 @@ class Caller(Client[Call]):
         history: History,
         leases: list[int],
     ) -> None:
-        """`leases` are those that any caller knows of."""
+        """`leases` are those it knows of, mostly shared with others."""
         super().__init__(site, f"v{number}", chance)
         self._number = number
         self._weights = weights
@@ -239,7 +247,7 @@ class Caller(Client[Call]):
         if isinstance(result, LeaseGrantResponse):
             self._leases.append(result.id)
             del self._leases[:-LEASES_KNOWN_MAX]
-        elif isinstance(request.request, LeaseRevoke):
+        elif isinstance(request.request, LeaseRevoke | KeepAlive) and _is_gone(result):
             self._leases[:] = [one for one in self._leases if one != request.request.id]
         self._learn(result)
 
@@ -256,6 +264,10 @@ _OF_LEASES: dict[CallKind, Callable[[int], LeaseRequest]] = {
     CallKind.KEEP_ALIVE: KeepAlive,
     CallKind.TIME_TO_LIVE: TimeToLive,
 }
+
+
+def _is_gone(answer: object) -> bool:
+    return not isinstance(answer, LeaseKeepAliveResponse) or answer.ttl == 0
 
 
 def _result_of(chance: Chance) -> CompareResult:

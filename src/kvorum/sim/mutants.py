@@ -1,18 +1,13 @@
 """Bugs planted in the real code, to see whether the simulator finds them.
 
-Each mutant is one small, plausible mistake, named in words and put in place by replacing one or two
-functions for as long as `planted` lasts. A judge that never finds any of them proves nothing; one
-that finds it by a crash, or by a rule that has nothing to do with it, proves as little. So each
-says which words of which violations are a find.
-
-The caller: `with planted(name): run(seed)`; nothing else may run meanwhile.
+Those of consensus, log, state and watches, and the whole table: `planting` says what they are, and
+`kvmutants` has those of the v3 API.
 """
 
 # ruff: noqa: SLF001, ANN401 -- mistakes are made where no caller may reach
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -43,59 +38,19 @@ from kvorum.server.driver import Driver
 from kvorum.server.logkeeper import LogKeeper
 from kvorum.server.server import Server, Transport
 from kvorum.server.upkeep import Upkeep
+from kvorum.sim import kvmutants
+from kvorum.sim.planting import MUTANTS, Patch, mutant, planted
 from kvorum.v2 import commands as v2
 from kvorum.wal import repair
 from kvorum.wal.memory import MemoryLogFiles
 from kvorum.wal.record import HEADER, Record, scan
 
-Patch = tuple[object, str, object]
-"""What has it, its name, what takes its place."""
-
-Plant = Callable[[], list[Patch]]
-
-
-class Mutant(NamedTuple):
-    """One mistake.
-
-    Attributes:
-        plant: makes what puts it in place.
-        found_by: words of the violations that are to find it; one of them is enough.
-    """
-
-    plant: Plant
-    found_by: tuple[str, ...]
-
-
-MUTANTS: dict[str, Mutant] = {}
-"""The mistakes, by what they are in words."""
-
-
-@contextmanager
-def planted(name: str) -> Iterator[None]:
-    """Puts a mistake into the code for as long as it lasts."""
-    patches = MUTANTS[name].plant()
-    before = [(target, attribute, getattr(target, attribute)) for target, attribute, _ in patches]
-    try:
-        for target, attribute, replacement in patches:
-            setattr(target, attribute, replacement)
-        yield
-    finally:
-        for target, attribute, original in before:
-            setattr(target, attribute, original)
-
-
-def _mutant(name: str, *found_by: str) -> Callable[[Plant], Plant]:
-    def register(plant: Plant) -> Plant:
-        MUTANTS[name] = Mutant(plant, found_by)
-        return plant
-
-    return register
-
+__all__ = ["MUTANTS", "kvmutants", "planted"]
 
 # What must be durable first
 
 
-@_mutant(
+@mutant(
     "acknowledgements leave before the sync",
     "came back in term",
     "came back with its log",
@@ -113,7 +68,7 @@ def _acknowledge_early() -> list[Patch]:
     return [(Driver, "_persist", persist)]
 
 
-@_mutant(
+@mutant(
     "a member's own entries count before the sync",
     "but no quorum of the voters has it on disk",
     "was committed before",
@@ -128,7 +83,7 @@ def _own_log_early() -> list[Patch]:
     return [(Driver, "_persist", persist)]
 
 
-@_mutant("the vote is not written", "with its vote for", "voted for")
+@mutant("the vote is not written", "with its vote for", "voted for")
 def _forget_vote() -> list[Patch]:
     original = RawNode._take_hard_state
 
@@ -139,7 +94,7 @@ def _forget_vote() -> list[Patch]:
     return [(RawNode, "_take_hard_state", take)]
 
 
-@_mutant(
+@mutant(
     "the log is cut before the backend has made it needless",
     "the log does not go with the state",
 )
@@ -153,7 +108,7 @@ def _release_early() -> list[Patch]:
     return [(LogKeeper, "keep", keep)]
 
 
-@_mutant(
+@mutant(
     "the backend's applied index runs ahead of its records",
     "the state Mark(",
     "another record",
@@ -175,7 +130,7 @@ def _applied_ahead() -> list[Patch]:
     return [(BufferedBackend, "commit", commit)]
 
 
-@_mutant("an entry is applied twice after a restart", "the state Mark(")
+@mutant("an entry is applied twice after a restart", "the state Mark(")
 def _apply_twice() -> list[Patch]:
     original = BufferedBackend.set_applied
 
@@ -193,7 +148,7 @@ def _apply_twice() -> list[Patch]:
     return [(BufferedBackend, "set_applied", set_applied), (Applier, "restore", restore)]
 
 
-@_mutant("checksums of the log are not compared", "is not what others have")
+@mutant("checksums of the log are not compared", "is not what others have")
 def _skip_checksums() -> list[Patch]:
     def decode(data: bytes, offset: int, limit: int) -> Record | None:
         if offset + HEADER.size > len(data):
@@ -208,12 +163,12 @@ def _skip_checksums() -> list[Patch]:
     return [(repair, "decode", decode)]
 
 
-@_mutant("a torn tail is not cut off", "though its disk is sound")
+@mutant("a torn tail is not cut off", "though its disk is sound")
 def _keep_torn_tail() -> list[Patch]:
     return [(MemoryLogFiles, "wipe", lambda *arguments: bool(arguments))]
 
 
-@_mutant("the log's reader goes on behind a record that is torn", "though its disk is sound")
+@mutant("the log's reader goes on behind a record that is torn", "though its disk is sound")
 def _read_behind_hole() -> list[Patch]:
     original = repair._Reader._read_records
 
@@ -226,7 +181,7 @@ def _read_behind_hole() -> list[Patch]:
     return [(repair._Reader, "_read_records", read_records)]
 
 
-@_mutant(
+@mutant(
     "a member goes on with the configuration it was started with",
     "there is no leader",
     "has done nothing",
@@ -241,7 +196,7 @@ def _forget_configuration() -> list[Patch]:
 # Elections and commitment
 
 
-@_mutant(
+@mutant(
     "half of the votes, rounded down, are enough", "has two leaders", "without the committed entry"
 )
 def _half_is_enough() -> list[Patch]:
@@ -255,12 +210,12 @@ def _half_is_enough() -> list[Patch]:
     return [(quorum, "majority_vote", vote)]
 
 
-@_mutant("a member votes for a log that is behind its own", "without the committed entry")
+@mutant("a member votes for a log that is behind its own", "without the committed entry")
 def _vote_for_anybody() -> list[Patch]:
     return [(log.RaftLog, "is_up_to_date", lambda own, index, term: bool(own) or index or term)]
 
 
-@_mutant("an entry of an earlier term is committed by counting", "by counting")
+@mutant("an entry of an earlier term is committed by counting", "by counting")
 def _count_earlier_terms() -> list[Patch]:
     def maybe_commit(raft: core.Raft) -> None:
         if raft.log.commit_to(raft.tracker.committed_index()):
@@ -271,7 +226,7 @@ def _count_earlier_terms() -> list[Patch]:
     return [(leader, "maybe_commit", maybe_commit)]
 
 
-@_mutant("a leader commits what it has itself", "but no quorum of the voters has it on disk")
+@mutant("a leader commits what it has itself", "but no quorum of the voters has it on disk")
 def _commit_alone() -> list[Patch]:
     def committed_index(tracker: Tracker) -> int:
         own = tracker.progress.get(tracker._own_id)
@@ -280,7 +235,7 @@ def _commit_alone() -> list[Patch]:
     return [(Tracker, "committed_index", committed_index)]
 
 
-@_mutant("learners are counted", "but no quorum of the voters has it on disk")
+@mutant("learners are counted", "but no quorum of the voters has it on disk")
 def _count_learners() -> list[Patch]:
     original = Tracker._index
 
@@ -291,13 +246,13 @@ def _count_learners() -> list[Patch]:
     return [(Tracker, "_index", index)]
 
 
-@_mutant("a removed member goes on to be counted", "counts others than the members")
+@mutant("a removed member goes on to be counted", "counts others than the members")
 def _count_removed() -> list[Patch]:
     take = {**confchange._TAKE, ConfChangeType.REMOVE: lambda sets, member_id: sets or member_id}
     return [(confchange, "_TAKE", take)]
 
 
-@_mutant("a joint quorum is that of the new voters", "but no quorum of the voters has it on disk")
+@mutant("a joint quorum is that of the new voters", "but no quorum of the voters has it on disk")
 def _forget_outgoing() -> list[Patch]:
     original = Tracker._index
 
@@ -308,7 +263,7 @@ def _forget_outgoing() -> list[Patch]:
     return [(Tracker, "_index", index)]
 
 
-@_mutant(
+@mutant(
     "a heartbeat carries a commit index that the follower does not have",
     "was committed before",
 )
@@ -329,7 +284,7 @@ def _commit_too_far() -> list[Patch]:
     return [(leader, "_send_heartbeats", send), (follower.RULES, "steps", steps)]
 
 
-@_mutant(
+@mutant(
     "a follower keeps its own entries where the leader has others",
     ", elsewhere ",
     "was committed before",
@@ -347,7 +302,7 @@ def _keep_own_entries() -> list[Patch]:
     return [(log.RaftLog, "maybe_append", maybe_append)]
 
 
-@_mutant(
+@mutant(
     "a late APPEND cuts off what followed it",
     "but no quorum of the voters has it on disk",
     "came back with its log",
@@ -367,7 +322,7 @@ def _cut_always() -> list[Patch]:
 # Reads
 
 
-@_mutant("a read is answered without a round", "a revision went back", "not linearizable")
+@mutant("a read is answered without a round", "a revision went back", "not linearizable")
 def _read_without_round() -> list[Patch]:
     def register(raft: core.Raft, read: Read) -> None:
         read.index = raft.log.committed
@@ -376,7 +331,7 @@ def _read_without_round() -> list[Patch]:
     return [(leader, "_register", register)]
 
 
-@_mutant(
+@mutant(
     "a read is answered before the leader's first commit of its term",
     "a revision went back",
     "not linearizable",
@@ -389,7 +344,7 @@ def _read_early() -> list[Patch]:
     return [(leader, "read_index", read_index)]
 
 
-@_mutant(
+@mutant(
     "the answers of an earlier round confirm a read",
     "a revision went back",
     "not linearizable",
@@ -403,7 +358,7 @@ def _earlier_round() -> list[Patch]:
     return [(ReadIndex, "confirm", confirm)]
 
 
-@_mutant("a leader's own reads are served at once", "a revision went back", "not linearizable")
+@mutant("a leader's own reads are served at once", "a revision went back", "not linearizable")
 def _trust_leader() -> list[Patch]:
     original = Server.read
 
@@ -416,7 +371,7 @@ def _trust_leader() -> list[Patch]:
     return [(Server, "read", read)]
 
 
-@_mutant(
+@mutant(
     "a read does not wait until its index is applied",
     "a revision went back",
     "not linearizable",
@@ -433,12 +388,12 @@ def _read_unapplied() -> list[Patch]:
 # The state
 
 
-@_mutant("batches are not told apart when they come again", "was done twice", "nobody asked for it")
+@mutant("batches are not told apart when they come again", "was done twice", "nobody asked for it")
 def _apply_again() -> list[Patch]:
     return [(AppliedBatches, "__contains__", lambda batches, batch_id: not (batches or batch_id))]
 
 
-@_mutant("a batch may come later than its horizon", "was done twice", "nobody asked for it")
+@mutant("a batch may come later than its horizon", "was done twice", "nobody asked for it")
 def _ignore_horizon() -> list[Patch]:
     def decode(data: bytes) -> Batch:
         return msgspec.structs.replace(decode_batch(data), horizon=1 << 62)
@@ -446,7 +401,7 @@ def _ignore_horizon() -> list[Patch]:
     return [(applier_module, "decode_batch", decode)]
 
 
-@_mutant("a snapshot takes the place of a newer state", "went from applied", "; committed are")
+@mutant("a snapshot takes the place of a newer state", "went from applied", "; committed are")
 def _install_always() -> list[Patch]:
     original = Server.receive_snapshot
 
@@ -471,7 +426,7 @@ class _Stubborn:
         self._server._applier.restore()
 
 
-@_mutant("the leader's snapshot stands for an older entry than its data", "have not converged")
+@mutant("the leader's snapshot stands for an older entry than its data", "have not converged")
 def _old_name() -> list[Patch]:
     original = Server._send_snapshot
 
@@ -498,7 +453,7 @@ class _Renaming:
         self._transport.send_snapshot(message, view)
 
 
-@_mutant("every member expires keys by its own clock", "without an entry")
+@mutant("every member expires keys by its own clock", "without an entry")
 def _expire_alone() -> list[Patch]:
     original = Upkeep.heartbeat
 
@@ -515,7 +470,7 @@ def _expire_alone() -> list[Patch]:
     return [(Upkeep, "heartbeat", heartbeat)]
 
 
-@_mutant("applying an expiry looks at the clock", "the state Mark(")
+@mutant("applying an expiry looks at the clock", "the state Mark(")
 def _clock_in_apply() -> list[Patch]:
     original = Server.__init__
 
@@ -530,7 +485,7 @@ def _clock_in_apply() -> list[Patch]:
     return [(Server, "__init__", init)]
 
 
-@_mutant("the order of a set decides what is applied first", "the state Mark(", "another record")
+@mutant("the order of a set decides what is applied first", "the state Mark(", "another record")
 def _set_order() -> list[Patch]:
     original = Applier._apply_batch
 
@@ -543,7 +498,7 @@ def _set_order() -> list[Patch]:
     return [(Applier, "_apply_batch", apply_batch)]
 
 
-@_mutant("an index is used again after a restart", "the state Mark(")
+@mutant("an index is used again after a restart", "the state Mark(")
 def _reuse_revision() -> list[Patch]:
     original = Store.restore
 
@@ -557,7 +512,7 @@ def _reuse_revision() -> list[Patch]:
 # Watches
 
 
-@_mutant("a watch that has nearly caught up misses an event", "due was", "was never told")
+@mutant("a watch that has nearly caught up misses an event", "due was", "was never told")
 def _lose_at_border() -> list[Patch]:
     original = WatchHub._place
 
@@ -569,7 +524,7 @@ def _lose_at_border() -> list[Patch]:
     return [(WatchHub, "_place", place)]
 
 
-@_mutant("a watch skips silently what compaction has taken", "due was", "was never told")
+@mutant("a watch skips silently what compaction has taken", "due was", "was never told")
 def _skip_compacted() -> list[Patch]:
     original = Store.history
 
@@ -582,7 +537,7 @@ def _skip_compacted() -> list[Patch]:
     return [(Store, "history", history)]
 
 
-@_mutant("watches are not told that a snapshot was installed", "due was", "was never told")
+@mutant("watches are not told that a snapshot was installed", "due was", "was never told")
 def _forget_watches() -> list[Patch]:
     def restored(hub: WatchHub) -> None:
         hub._told = hub.store.revision
@@ -590,7 +545,7 @@ def _forget_watches() -> list[Patch]:
     return [(WatchHub, "restored", restored)]
 
 
-@_mutant("a watch is told twice of what came while it was behind", "was told")
+@mutant("a watch is told twice of what came while it was behind", "was told")
 def _tell_twice() -> list[Patch]:
     original = WatchHub._tell
 

@@ -150,6 +150,7 @@ class _World:
         load.clients = min(load.clients, options.clients)
         load.readers = min(load.readers, options.clients)
         load.callers = min(load.callers, options.callers)
+        load.keepers = min(load.keepers, options.callers)
         load.watchers = min(load.watchers, options.watchers)
         self.workload = Workload(self.cluster, chance.child("workload"), load)
         self.cluster.on_step(self.judges.step)

@@ -13,7 +13,7 @@ from functools import partial
 from msgspec import Struct
 
 from kvorum.sim import callers, fileclients
-from kvorum.sim.callers import Caller, CallKind
+from kvorum.sim.callers import ONLY_KEEP, Caller, CallKind
 from kvorum.sim.chance import Chance
 from kvorum.sim.clients import Cluster, Site, draw_weights
 from kvorum.sim.fileclients import FileClient
@@ -32,6 +32,7 @@ class Load(Struct):
         clients: who ask for keys of the v2 API.
         readers: the same, but they only read: no write keeps them waiting at a deposed leader.
         callers: who call that of v3.
+        keepers: those of them who keep a lease of their own alive, and do nothing else.
         watchers: who watch.
         think_seconds: mean time between a client's requests.
         stay_seconds: mean time for which a client asks the same member.
@@ -43,6 +44,7 @@ class Load(Struct):
     clients: int
     readers: int
     callers: int
+    keepers: int
     watchers: int
     think_seconds: float
     stay_seconds: float
@@ -55,12 +57,15 @@ def draw_load(chance: Chance, *, operations_a_second: float = 10.0) -> Load:
     """A load for one run."""
     client_count, caller_count = 1 + chance.below(7), chance.below(6)
     reader_count = chance.choice((0, 0, 1, 3))
+    keeper_count = chance.choice((0, 0, 1, 3))
     return Load(
         clients=client_count,
         readers=reader_count,
         callers=caller_count,
+        keepers=keeper_count,
         watchers=chance.below(6),
-        think_seconds=(client_count + reader_count + caller_count) / operations_a_second,
+        think_seconds=(client_count + reader_count + caller_count + keeper_count)
+        / operations_a_second,
         stay_seconds=chance.choice((0.1, 1.0, 5.0)),
         compact_seconds=0.0 if chance.happens(0.2) else 0.2 + chance.exponential(4.0),
         weights=draw_weights(chance, fileclients.WEIGHTS, Kind.SET),
@@ -98,11 +103,11 @@ class Workload:
                 self._site,
                 number,
                 chance.child(f"caller {number}"),
-                load.call_weights,
+                load.call_weights if number < load.callers else ONLY_KEEP,
                 self.history,
-                leases,
+                leases if number < load.callers else [],
             )
-            for number in range(load.callers)
+            for number in range(load.callers + load.keepers)
         ]
         self._watchers = [
             WatchClient(self._site, chance.child(f"watcher {number}"), self.watches)

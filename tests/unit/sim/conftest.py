@@ -126,6 +126,7 @@ def busy(**changes: Any) -> Load:
         "clients": 6,
         "readers": 0,
         "callers": 4,
+        "keepers": 0,
         "watchers": 4,
         "think_seconds": 0.1,
         "stay_seconds": 5.0,
