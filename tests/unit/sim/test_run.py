@@ -68,7 +68,7 @@ def test_what_escapes_from_a_member_is_a_violation(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_more_clients_take_part_than_asked_for() -> None:
-    report = run(1, Options(seconds=5.0, clients=0))
+    report = run(1, Options(seconds=5.0, clients=0, callers=0))
     assert report.operations == 0
     assert run(1, Options(seconds=5.0, clients=1)).operations > 0
 

@@ -55,5 +55,8 @@ def test_loads_differ_from_seed_to_seed() -> None:
     assert {load.callers == 0 for load in loads} == {True, False}
     assert {load.compact_seconds == 0 for load in loads} == {True, False}
     assert {load.readers == 0 for load in loads} == {True, False}
-    paces = [(load.clients + load.readers + load.callers) / load.think_seconds for load in loads]
+    paces = [
+        (load.clients + load.readers + load.callers + load.keepers) / load.think_seconds
+        for load in loads
+    ]
     assert paces == pytest.approx([10.0] * 50)
