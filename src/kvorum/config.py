@@ -124,6 +124,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     retry_interval_seconds: float | None = None
     """0.4: pause between rounds; None draws one between 2.5 and 4.95."""
 
+    active_size: int = 9
+    """0.4: members the cluster is to have; further machines are standbys. It, and the two below,
+    count for a new cluster only; after that the cluster has them."""
+    remove_delay_seconds: float = 1800.0
+    """0.4: a member silent for longer loses its seat."""
+    sync_interval_seconds: float = 5.0
+    """0.4: how often a standby looks whether a seat is free."""
+
     heartbeat_ms: int = 100
     """How often a leader shows that it is alive."""
     election_ms: int = 1000

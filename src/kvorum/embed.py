@@ -2,7 +2,9 @@
 
 Start: ports are bound first, so that a taken one leaves nothing behind; then the member takes or
 finds its seat; then peers are served, then clients.
-Stop: leadership is handed over, clients get the answers due, everything becomes durable.
+In the 0.4 era a machine without a seat stands by on the same ports: one that found the cluster
+full, or a member that was removed. With a seat it is a member again.
+Stop: clients get the answers due, leadership is handed over, everything becomes durable.
 
 Source: reference contract, v2-api sections 9.1 and 12; v3-operations section 7.
 """
@@ -14,25 +16,29 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Any
 
 import uvloop
 
 from kvorum.api.peers import PeerRouter
 from kvorum.api.routes import client_router
+from kvorum.api.standby import StandbyHandlers
 from kvorum.clock import Clock, SystemClock
 from kvorum.config import Address, Config, Era, TlsFiles
 from kvorum.errors import ConfigError
-from kvorum.net.connection import Limits
+from kvorum.net.connection import Handler, Limits
 from kvorum.net.listener import Listener, bind
 from kvorum.net.tls import Credentials, caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
-from kvorum.server.bootstrap import open_member
+from kvorum.server.bootstrap import NoSeat, open_member, sit_down
 from kvorum.server.discovery import keep_registered
 from kvorum.server.files import DiskFiles
-from kvorum.server.server import Server
+from kvorum.server.pruning import Pruning
+from kvorum.server.server import Opened, Server
+from kvorum.server.standby import Machine, Standby, find_info, forget_info, list_machines
 from kvorum.wal.datadir import DataDir
 
 _log = logging.getLogger("kvorum.embed")
@@ -41,7 +47,7 @@ REFUSED_BODY_BYTES = 1 << 20
 """How much of a body beyond the limit is read, so that its sender gets a v2 error and not only a
 status."""
 
-PEER_BODY_BYTES_MAX = 64 << 10
+PEER_LIMITS = Limits(body_bytes_max=64 << 10)
 """Requests of people and joiners; raft's streams are no requests."""
 
 SWITCH_SECONDS = 0.0005
@@ -103,10 +109,10 @@ async def _serve(config: Config) -> int:
 
 
 class RunningServer:
-    """A member with its ports open.
+    """A machine with its ports open: a member, or in the 0.4 era one that stands by.
 
     Attributes:
-        server: the member; set once it has its seat.
+        server: the member; set while it has a seat.
         exit_code: 0 until something failed.
     """
 
@@ -116,51 +122,66 @@ class RunningServer:
         self.exit_code = 0
         self._clock = clock
         self._on_end = on_end
-        self._sockets: list[socket.socket] = []
-        self._listeners: list[Listener] = []
+        self._credentials: _Credentials
+        self._client_port = _Port(_client_limits(config), clock)
+        self._peer_port = _Port(PEER_LIMITS, clock)
         self._transport: Transport | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._registration: asyncio.Task[None] | None = None
+        self._changes: set[asyncio.Task[None]] = set()
+        """From member to standby, or back; one waits for the other."""
+        self._is_changing = asyncio.Lock()
+        self._directory: DataDir | None = None
+        """Held while it stands by; a member holds it by itself."""
         self._has_server = False
 
     async def start(self) -> None:
         """Opens everything, in order. Raises as `run` does."""
         config = self.config
-        loop = asyncio.get_running_loop()
-        credentials = _Credentials(config)
-        peer_sockets = [self._bind(address) for address in config.peer_listen_addresses]
-        client_sockets = [self._bind(address) for address in config.client_listen_addresses]
+        self._credentials = _Credentials(config)
+        self._peer_port.bind(config.peer_listen_addresses, self._credentials.peer)
+        self._client_port.bind(config.client_listen_addresses, self._credentials.client)
+        is_legacy = config.era is Era.LEGACY
         has_data = DataDir.has_data(config.data_dir)
         if has_data and config.forgets_data:
             _log.warning("%s: -force: what %s held is removed", config.name, config.data_dir)
             has_data = False
+        if config.forgets_data:
+            forget_info(config)
+        info = find_info(config) if is_legacy else None
+        if info is not None:
+            await self._stand_by(Standby(config, info.machines, info.sync_interval))
+        else:
+            open_files = partial(self._open_files, forgets_data=config.forgets_data)
+            opened = await open_member(config, self._clock, open_files, has_data=has_data)
+            if isinstance(opened, NoSeat):
+                machines = [Machine(peer_url=url) for url in opened.peer_urls]
+                await self._stand_by(Standby(config, machines))
+            else:
+                await self._take_part(opened)
+        if is_legacy and config.discovery:
+            is_new = info is None and not has_data
+            keeping = keep_registered(config, is_new=is_new)
+            self._registration = asyncio.get_running_loop().create_task(keeping)
 
-        def post(callback: Callable[[], object]) -> None:
-            loop.call_soon_threadsafe(callback)
+    async def _take_part(self, opened: Opened) -> None:
+        """Serves as the member that was opened."""
+        async with self._is_changing:
+            await self._serve_as_member(opened)
 
-        def watch(fd: int, callback: Callable[[], object]) -> Callable[[], object]:
-            loop.add_reader(fd, callback)
-            return partial(loop.remove_reader, fd)
-
-        open_files = partial(
-            DiskFiles,
-            config.data_dir,
-            post,
-            self._disk_failed,
-            watch,
-            forgets_data=config.forgets_data,
-        )
-        opened = await open_member(config, self._clock, open_files, has_data=has_data)
-        if config.era is Era.LEGACY and config.discovery:
-            keeping = keep_registered(config, is_new=not has_data)
-            self._registration = loop.create_task(keeping)
-        identity = opened.identity
+    async def _serve_as_member(self, opened: Opened) -> None:
+        config, identity = self.config, opened.identity
+        loop = asyncio.get_running_loop()
         transport = Transport(
-            identity.cluster_id, identity.member_id, config.name, self._clock, credentials.caller
+            identity.cluster_id,
+            identity.member_id,
+            config.name,
+            self._clock,
+            self._credentials.caller,
         )
         server = Server(config, self._clock, opened, transport, loop.call_soon)
         server.on_failure = self._failed
-        server.on_removed = self._on_end
+        server.on_removed = self._removed
         transport.receiver = server
         transport.own_url = config.advertised_peer_urls[0]
         transport.on_removed = server.leave
@@ -169,40 +190,93 @@ class RunningServer:
         if server.was_removed(server.member_id):
             server.leave()
             return
-
-        _announce("etcd server", config, client_sockets, config.advertised_client_urls)
-        _announce("peer server", config, peer_sockets, config.advertised_peer_urls)
-        if config.era is Era.LEGACY:
-            _log.info("%s starting in peer mode", config.name)
-        peer_limits = Limits(body_bytes_max=PEER_BODY_BYTES_MAX)
+        self._announce("peer mode")
         peers = PeerRouter(server, transport.handle)
-        for peer_socket, shown in zip(peer_sockets, credentials.peer, strict=True):
-            await self._listen(Listener(peer_socket, peers, peer_limits, self._clock, shown))
+        await self._peer_port.serve(peers)
         server.start()
+        if config.era is Era.LEGACY:
+            Pruning(server).start()
         self._tick()
         await self._wait_until_ready()
-        client_limits = Limits(
-            # The keys API refuses a body over the setting in its own words; this one ends sooner.
-            body_bytes_max=config.request_bytes_max + REFUSED_BODY_BYTES,
-            read_timeout_seconds=config.http_read_timeout_seconds,
-            write_timeout_seconds=config.http_write_timeout_seconds,
-        )
-        clients = client_router(server)
-        for client_socket, shown in zip(client_sockets, credentials.client, strict=True):
-            await self._listen(Listener(client_socket, clients, client_limits, self._clock, shown))
+        await self._client_port.serve(client_router(server))
         if config.era is Era.MODERN:
             _log.info("ready to serve client requests")
+
+    async def _stand_by(self, standby: Standby) -> None:
+        """Serves as a machine without a seat, until there is one."""
+        async with self._is_changing:
+            await self._serve_as_standby(standby)
+        self._begin(self._return(standby))
+
+    async def _serve_as_standby(self, standby: Standby) -> None:
+        config = self.config
+        if not self._has_server:
+            self._directory = DataDir.open(config.data_dir)
+        urls = ",".join(one.peer_url for one in standby.machines)
+        _log.info("set cluster([%s]) for standby server", urls)
+        standby.save(is_running=True)
+        if standby.leader is None:
+            await standby.sync()
+        self._announce("standby mode")
+        handlers = StandbyHandlers(config, standby)
+        await self._client_port.serve(handlers.client)
+        await self._peer_port.serve(handlers.peer)
+        if self._has_server:
+            await self._stop_server()
+            self._directory = DataDir.open(config.data_dir)
+
+    async def _return(self, standby: Standby) -> None:
+        """Waits for a seat, and takes it; what was held under another one is removed."""
+        seat = await standby.wait_for_seat()
+        self._release_directory()
+        opened = sit_down(self.config, self._open_files(forgets_data=True), seat)
+        standby.save(is_running=False)
+        await self._take_part(opened)
+
+    def _removed(self) -> None:
+        """The member lost its seat."""
+        if self.config.era is Era.LEGACY:
+            machines = list_machines(self.server)
+            others = [one for one in machines if one.name != self.config.name]
+            interval = self.server.cluster.attributes.config.sync_interval
+            self._begin(self._stand_by(Standby(self.config, others, interval)))
+        else:
+            name = self.config.name
+            _log.warning("%s: only with an empty data directory can it be given a new seat", name)
+            self._on_end()
+
+    def _begin(self, change: Coroutine[Any, Any, None]) -> None:
+        """Goes from one way of serving to the other, beside everything else."""
+        task = asyncio.get_running_loop().create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changed)
+
+    def _changed(self, change: "asyncio.Task[None]") -> None:
+        self._changes.discard(change)
+        error = None if change.cancelled() else change.exception()
+        if error is not None:
+            self._failed(str(error))
 
     async def stop(self) -> None:
         """Closes everything, in order; also after a start that came only half way."""
         if self._registration is not None:
             self._registration.cancel()
-        for listener in reversed(self._listeners):
-            await listener.close(GRACE_SECONDS)
-        for bound in self._sockets:
-            bound.close()
-        if not self._has_server:
-            return
+        while self._changes:
+            task = self._changes.pop()
+            task.cancel()
+            await asyncio.wait([task])
+        await self._client_port.close()
+        await self._peer_port.close()
+        self._release_directory()
+        if self._has_server:
+            await self._stop_server()
+
+    def _release_directory(self) -> None:
+        if self._directory is not None:
+            self._directory.release()
+
+    async def _stop_server(self) -> None:
+        self._has_server = False
         if self.exit_code == 0:
             await self._hand_over()
         if self._ticker is not None:
@@ -216,14 +290,29 @@ class RunningServer:
         _log.info("%s: received %s, shutting down", self.config.name, signal_name)
         self._on_end()
 
-    def _bind(self, address: Address) -> socket.socket:
-        bound = bind(address.host, address.port)
-        self._sockets.append(bound)
-        return bound
+    def _open_files(self, *, forgets_data: bool) -> DiskFiles:
+        loop = asyncio.get_running_loop()
 
-    async def _listen(self, listener: Listener) -> None:
-        self._listeners.append(listener)
-        await listener.start()
+        def post(callback: Callable[[], object]) -> None:
+            loop.call_soon_threadsafe(callback)
+
+        def watch(fd: int, callback: Callable[[], object]) -> Callable[[], object]:
+            loop.add_reader(fd, callback)
+            return partial(loop.remove_reader, fd)
+
+        data_dir = self.config.data_dir
+        return DiskFiles(data_dir, post, self._disk_failed, watch, forgets_data=forgets_data)
+
+    def _announce(self, mode: str) -> None:
+        """Says how it serves from now on; the ports are told once."""
+        config = self.config
+        for what, port, urls in (
+            ("etcd server", self._client_port, config.advertised_client_urls),
+            ("peer server", self._peer_port, config.advertised_peer_urls),
+        ):
+            port.announce(f"{what} [name {config.name}", urls)
+        if config.era is Era.LEGACY:
+            _log.info("%s starting in %s", config.name, mode)
 
     async def _wait_until_ready(self) -> None:
         """Serves clients once there is a leader to serve them, or it seems there will be none."""
@@ -288,17 +377,54 @@ def _labelled(label: str) -> Iterator[None]:
         raise ConfigError([label + fault for fault in error.faults]) from error
 
 
-def _announce(
-    what: str, config: Config, sockets: list[socket.socket], urls: tuple[str, ...]
-) -> None:
-    """The line that says where a port is open; an address on all interfaces is only its port."""
-    for one in sockets:
-        host, port = one.getsockname()[:2]
-        listening = Address("" if host in {"::", "0.0.0.0"} else host, port)  # noqa: S104
-        _log.info(
-            "%s [name %s, listen on %s, advertised url %s]",
-            what,
-            config.name,
-            listening,
-            ",".join(urls),
-        )
+def _client_limits(config: Config) -> Limits:
+    return Limits(
+        # The keys API refuses a body over the setting in its own words; this one ends sooner.
+        body_bytes_max=config.request_bytes_max + REFUSED_BODY_BYTES,
+        read_timeout_seconds=config.http_read_timeout_seconds,
+        write_timeout_seconds=config.http_write_timeout_seconds,
+    )
+
+
+class _Port:
+    """What listens for one kind of callers: bound once, served by one handler after the other."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._sockets: list[socket.socket] = []
+        self._credentials: list[Credentials | None] = []
+        self._listeners: list[Listener] = []
+        self._is_announced = False
+
+    def bind(self, addresses: tuple[Address, ...], credentials: list[Credentials | None]) -> None:
+        """Takes the addresses; nobody can connect yet."""
+        self._credentials = credentials
+        for address in addresses:
+            self._sockets.append(bind(address.host, address.port))
+
+    def announce(self, who: str, urls: tuple[str, ...]) -> None:
+        """Says where it is open; an address on all interfaces is only its port."""
+        for one in () if self._is_announced else self._sockets:
+            host, port = one.getsockname()[:2]
+            listening = Address("" if host in {"::", "0.0.0.0"} else host, port)  # noqa: S104
+            _log.info("%s, listen on %s, advertised url %s]", who, listening, ",".join(urls))
+        self._is_announced = True
+
+    async def serve(self, handler: Handler) -> None:
+        """Has this handler answer from now on; who talked to the one before has to call again."""
+        for listener in self._listeners:
+            await listener.replace(handler, GRACE_SECONDS)
+        if self._listeners:
+            return
+        for bound, shown in zip(self._sockets, self._credentials, strict=True):
+            listener = Listener(bound, handler, self._limits, self._clock, shown)
+            self._listeners.append(listener)
+            await listener.start()
+
+    async def close(self) -> None:
+        """Answers what is due, and gives the addresses back."""
+        while self._listeners:
+            await self._listeners.pop().close(GRACE_SECONDS)
+        while self._sockets:
+            self._sockets.pop().close()

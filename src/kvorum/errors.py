@@ -198,6 +198,12 @@ class LeaderElection(RequestError):
     v2_code, http_status, text = 301, 500, "During Leader Election"
 
 
+class StandbyInternal(RequestError):
+    """A standby knows no leader to send its caller to."""
+
+    v2_code, text = 402, "Standby Internal Error"
+
+
 class EventIndexCleared(RequestError):
     """A wait asked for history that compaction has removed."""
 

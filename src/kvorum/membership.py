@@ -46,11 +46,31 @@ class Member(Struct, array_like=True):
 
 
 class ClusterConfig(Struct, array_like=True, frozen=True):
-    """What `/_etcd/config` shows of a 0.4-born cluster; times in seconds."""
+    """What `/_etcd/config` shows of a 0.4-born cluster; times in seconds.
+
+    Attributes:
+        active_size: members there may be; further machines are standbys.
+        remove_delay: a member silent for longer loses its seat.
+        sync_interval: how often a standby looks whether a seat is free.
+    """
 
     active_size: int = 9
     remove_delay: float = 1800.0
     sync_interval: float = 5.0
+
+
+ACTIVE_SIZE_MIN = 3
+REMOVE_DELAY_MIN = 2.0
+SYNC_INTERVAL_MIN = 1.0
+
+
+def bounded_config(active_size: float, remove_delay: float, sync_interval: float) -> ClusterConfig:
+    """The config with these numbers; one below its minimum is taken for it, as in 0.4."""
+    return ClusterConfig(
+        max(int(active_size), ACTIVE_SIZE_MIN),
+        max(remove_delay, REMOVE_DELAY_MIN),
+        max(sync_interval, SYNC_INTERVAL_MIN),
+    )
 
 
 class Attributes(Struct, array_like=True):

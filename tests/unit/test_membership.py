@@ -5,7 +5,14 @@ import pytest
 
 from kvorum.backend.base import Table
 from kvorum.backend.memory import MemoryBackend
-from kvorum.membership import Attributes, Cluster, Member, MembershipFault
+from kvorum.membership import (
+    Attributes,
+    Cluster,
+    ClusterConfig,
+    Member,
+    MembershipFault,
+    bounded_config,
+)
 from kvorum.raft.types import ConfState
 
 ONE = Member(1, "one", ("http://127.0.0.1:7001",), ("http://127.0.0.1:4001",))
@@ -29,6 +36,19 @@ def restored(backend: MemoryBackend) -> Cluster:
     cluster = Cluster(backend)
     cluster.restore()
     return cluster
+
+
+@pytest.mark.parametrize(
+    ("given", "config"),
+    [
+        ((5.9, 2.5, 1.5), ClusterConfig(5, 2.5, 1.5)),
+        ((-1.0, -1.0, -1.0), ClusterConfig(3, 2.0, 1.0)),
+    ],
+)
+def test_no_number_of_the_config_is_below_its_minimum(
+    given: tuple[float, float, float], config: ClusterConfig
+) -> None:
+    assert bounded_config(*given) == config
 
 
 def test_members_come_by_name(cluster: Cluster) -> None:

@@ -21,10 +21,11 @@ from kvorum.api.jsonbody import describe_fault
 from kvorum.api.reply import JSON, TEXT, Replies
 from kvorum.decoding import FAULTS
 from kvorum.errors import RaftInternal, RequestError, UnavailableError
-from kvorum.membership import ClusterConfig, Member, MembershipFault
+from kvorum.membership import ClusterConfig, Member, MembershipFault, bounded_config
 from kvorum.protocol.exchange import Exchange
 from kvorum.server.reconfiguration import Answer, Reconfiguration
 from kvorum.server.server import Server
+from kvorum.server.standby import list_machines
 from kvorum.v2.machines import config_json
 from kvorum.v2.node import render_error
 
@@ -34,10 +35,6 @@ Handler: TypeAlias = Callable[[Exchange], None]
 
 INDEX_REPLY_BYTES = 8
 """0.4 answers joins and removals with the commit index as a varint in a buffer of this size."""
-
-ACTIVE_SIZE_MIN = 3
-REMOVE_DELAY_MIN = 2.0
-SYNC_INTERVAL_MIN = 1.0
 
 NUMBER_MAX = float(1 << 53)
 """Larger ones are no counts and no times; JSON itself is exact only so far."""
@@ -80,13 +77,13 @@ class Admin:
 
     def machines(self, exchange: Exchange) -> None:
         """GET /v2/admin/machines."""
-        listing = [self._describe(member) for member in self._server.cluster]
+        listing = list_machines(self._server)
         self._replies.json(exchange, msgspec.json.encode(listing) + b"\n")
 
     def machine(self, exchange: Exchange, name: str) -> None:
         """GET /v2/admin/machines/<name>."""
-        member = self._server.cluster.find_by_name(name)
-        described = None if member is None else self._describe(member)
+        found = [one for one in list_machines(self._server) if one.name == name]
+        described = found[0] if found else None
         self._replies.json(exchange, msgspec.json.encode(described) + b"\n")
 
     def remove(self, exchange: Exchange, name: str) -> None:
@@ -121,14 +118,6 @@ class Admin:
     def _config_body(self) -> bytes:
         return config_json(self._server.cluster) + b"\n"
 
-    def _describe(self, member: Member) -> dict[str, str]:
-        return {
-            "name": member.name,
-            "state": "leader" if member.id == self._server.leader_id else "follower",
-            "clientURL": member.client_urls[0] if member.client_urls else "",
-            "peerURL": member.peer_urls[0],
-        }
-
     def _redirects(self, exchange: Exchange, body: bytes = b"") -> bool:
         """Sends the caller to the leader, if that is another member."""
         server = self._server
@@ -146,13 +135,10 @@ class Admin:
 
 def merge_config(config: ClusterConfig, given: dict[str, msgspec.Raw]) -> ClusterConfig:
     """The config with the numbers that were given, none below its minimum; the rest is ignored."""
-    active_size = _number(given.get("activeSize"), config.active_size)
-    remove_delay = _number(given.get("removeDelay"), config.remove_delay)
-    sync_interval = _number(given.get("syncInterval"), config.sync_interval)
-    return ClusterConfig(
-        active_size=max(int(active_size), ACTIVE_SIZE_MIN),
-        remove_delay=max(remove_delay, REMOVE_DELAY_MIN),
-        sync_interval=max(sync_interval, SYNC_INTERVAL_MIN),
+    return bounded_config(
+        _number(given.get("activeSize"), config.active_size),
+        _number(given.get("removeDelay"), config.remove_delay),
+        _number(given.get("syncInterval"), config.sync_interval),
     )
 
 

@@ -209,6 +209,20 @@ FLAGS = (
         "random, 2.5 to 4.95", "Pause between these rounds.",
     ),
     Flag(
+        GROUP_LEGACY, "", "cluster-active-size", Kind.INTEGER, "active_size", "COUNT", "", "9",
+        "Members the cluster is to have, at least 3; further machines stand by. This, and the two"
+        " below, count where a cluster is started; /v2/admin/config changes them.",
+        old_spellings=("maxsize", "max-cluster-size"),
+    ),
+    Flag(
+        GROUP_LEGACY, "", "cluster-remove-delay", Kind.SECONDS, "remove_delay_seconds", "SECONDS",
+        "", "1800", "A member silent for longer loses its seat; at least 2.",
+    ),
+    Flag(
+        GROUP_LEGACY, "", "cluster-sync-interval", Kind.SECONDS, "sync_interval_seconds",
+        "SECONDS", "", "5", "How often a machine that stands by looks for a seat; at least 1.",
+    ),
+    Flag(
         GROUP_MODERN, "listen-client-urls", "", Kind.LISTEN_URLS, "client_listen_addresses",
         "URL,...", "http://localhost:2379", "", "Where clients are served: an IP address or"
         " localhost. Needs --advertise-client-urls beside it.",

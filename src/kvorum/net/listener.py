@@ -8,10 +8,11 @@ Owns: the listening socket, the `Date` line, the sweep over silent connections.
 Rules:
     Clients never use up the process's file descriptors: they are refused before.
     The empty host is every interface, IPv4 and IPv6, on one port.
+    replace: new connections are the new handler's; those that are open end as in close.
     close: no new connection; no new request; what is due is answered within the grace period;
     what is still open then is dropped.
 
-The caller: `serve`, then `close` once.
+The caller: `serve`, `replace` any time, then `close` once.
 """
 
 import asyncio
@@ -128,13 +129,11 @@ class Listener:
             limits, connections_max=min(limits.connections_max, _files_max())
         )
         self._settings = Settings(limits.body_bytes_max)
-        self._connections = Connections(
-            self._loop, handler, limits, partial(Http1Connection, self._settings)
-        )
+        self._limits = limits
+        self._connections = self._make_connections(handler)
         self._acceptor: TlsAcceptor | None = None
         if credentials is not None:
-            has_room = self._connections.has_room
-            self._acceptor = TlsAcceptor(credentials, self._make_connection, has_room)
+            self._acceptor = TlsAcceptor(credentials, self._make_connection, self._has_room)
         shortest = min(limits.read_timeout_seconds, limits.write_timeout_seconds)
         self._sweep_seconds = min(shortest / 4, SWEEP_SECONDS_MAX)
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -173,20 +172,24 @@ class Listener:
             self._server.close()
         if self._acceptor is not None:
             self._acceptor.close()
-        emptied = asyncio.Event()
-        self._connections.on_empty = emptied.set
-        self._connections.stop_receiving()
-        if len(self._connections):
-            try:
-                await asyncio.wait_for(emptied.wait(), grace_seconds)
-            except TimeoutError:
-                self._connections.abort()
-                await emptied.wait()
+        await _drain(self._connections, grace_seconds)
         for timer in self._timers.values():
             timer.cancel()
 
+    async def replace(self, handler: Handler, grace_seconds: float = 0.0) -> None:
+        """Has another handler answer from now on; clients of the one before have to call again."""
+        old, self._connections = self._connections, self._make_connections(handler)
+        await _drain(old, grace_seconds)
+
+    def _make_connections(self, handler: Handler) -> Connections:
+        make_core = partial(Http1Connection, self._settings)
+        return Connections(self._loop, handler, self._limits, make_core)
+
     def _make_connection(self) -> Connection:
         return Connection(self._connections)
+
+    def _has_room(self, beginning: int) -> bool:
+        return self._connections.has_room(beginning)
 
     def _renew_date(self) -> None:
         self._settings.date_line = format_date_line(self._clock.wall_ns() // 1_000_000_000)
@@ -195,6 +198,20 @@ class Listener:
     def _sweep(self) -> None:
         self._connections.sweep()
         self._timers["sweep"] = self._loop.call_later(self._sweep_seconds, self._sweep)
+
+
+async def _drain(connections: Connections, grace_seconds: float) -> None:
+    """Waits for answers in flight, then drops what is left."""
+    emptied = asyncio.Event()
+    connections.on_empty = emptied.set
+    connections.stop_receiving()
+    if not len(connections):
+        return
+    try:
+        await asyncio.wait_for(emptied.wait(), grace_seconds)
+    except TimeoutError:
+        connections.abort()
+        await emptied.wait()
 
 
 def _files_max() -> int:

@@ -3,7 +3,8 @@
     data directory holds data              restart as the member the data says
     ... with `--force-new-cluster`         the same, as the only member (see rebirth)
     `-discovery` given                     ask there who the others are; what follows is as below
-    0.4, `-peers` given                    join through the first peer that answers
+    0.4, `-peers` given                    join through the first peer that answers; where there is
+                                           no seat to be had, stand by (see standby)
     0.4, no peers                          a new cluster of one
     3.x, `--initial-cluster-state new`     one of the first members; all compute the same birth
     3.x, `... existing`                    take the seat the running members hold for our peer URL
@@ -24,11 +25,12 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from kvorum.apply.commands import MembershipChange, encode_membership_change
 from kvorum.clock import Clock
 from kvorum.config import Config, Era
-from kvorum.errors import StorageError
+from kvorum.errors import ClusterFull, StorageError, UnavailableError
 from kvorum.membership import Cluster, Member
 from kvorum.raft.confchange import encode_conf_change
 from kvorum.raft.storage import MemoryStorage
@@ -43,7 +45,7 @@ from kvorum.raft.types import (
 )
 from kvorum.server.discovery import find_founders, find_peers
 from kvorum.server.files import Files, Identity, LogMetadata
-from kvorum.server.joining import find_seat, join, join_once
+from kvorum.server.joining import find_seat, join, join_once, peer_access
 from kvorum.server.rebirth import stand_alone
 from kvorum.server.seats import Seat
 from kvorum.server.server import Opened
@@ -55,9 +57,19 @@ _log = logging.getLogger("kvorum.server")
 FIRST_TERM = 1
 
 
+class NoSeat(Struct):
+    """The cluster has all its members: this machine stands by.
+
+    Attributes:
+        peer_urls: whom it was told to ask.
+    """
+
+    peer_urls: tuple[str, ...]
+
+
 async def open_member(
     config: Config, clock: Clock, open_files: Callable[[], Files], *, has_data: bool
-) -> Opened:
+) -> Opened | NoSeat:
     """Opens the member's files and takes or finds its seat.
 
     Args:
@@ -83,12 +95,17 @@ async def open_member(
         return await begin(config, clock, files)
 
 
-async def _begin_legacy(config: Config, clock: Clock, files: Files) -> Opened:
+async def _begin_legacy(config: Config, clock: Clock, files: Files) -> Opened | NoSeat:
     peers = await find_peers(config, clock) if config.discovery else config.peers
-    if peers:
+    if not peers:
+        return _found(files, _alone(config, clock))
+    try:
         seat = await join(msgspec.structs.replace(config, peers=peers), clock)
-        return sit_down(config, files, seat)
-    return _found(files, _alone(config, clock))
+    except ClusterFull:
+        _release(files)
+        scheme, _ = peer_access(config)
+        return NoSeat(tuple(f"{scheme}://{peer}" for peer in peers))
+    return sit_down(config, files, seat)
 
 
 async def _begin_modern(config: Config, clock: Clock, files: Files) -> Opened:
@@ -160,9 +177,13 @@ def _released_on_error(files: Files) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        files.backend.close()
-        files.close()
+        _release(files)
         raise
+
+
+def _release(files: Files) -> None:
+    files.backend.close()
+    files.close()
 
 
 async def _restart(config: Config, files: Files) -> Opened:
@@ -172,21 +193,35 @@ async def _restart(config: Config, files: Files) -> Opened:
         stand_alone(config, files.backend, recovered, metadata)
     cluster = Cluster(files.backend)
     cluster.restore()
-    own_id = metadata.identity.member_id
-    others = [member for member in cluster if member.id != own_id]
-    if config.era is Era.LEGACY:
-        urls = ",".join(member.peer_urls[0] for member in others)
-        _log.info("Peer URLs in log:  / %s (%s)", metadata.identity.name, urls)
-        for member in others:
-            _log.info("%s: peer added: '%s'", metadata.identity.name, member.name)
-    own = cluster.members.get(own_id)
     # 3.x: where a member is reached is told by an update of it, not by its flags.
-    is_legacy = config.era is Era.LEGACY
-    if is_legacy and own is not None and others and own.peer_urls != config.advertised_peer_urls:
+    if config.era is Era.LEGACY:
+        await _return(config, metadata.identity, cluster)
+    return _open(files, wal, recovered, metadata)
+
+
+async def _return(config: Config, identity: Identity, cluster: Cluster) -> None:
+    """Tells whom the data knows, and tells them of a new address.
+
+    Raises:
+        UnavailableError: the address is another's.
+    """
+    others = [member for member in cluster if member.id != identity.member_id]
+    urls = ",".join(member.peer_urls[0] for member in others)
+    _log.info("Peer URLs in log:  / %s (%s)", identity.name, urls)
+    for member in others:
+        _log.info("%s: peer added: '%s'", identity.name, member.name)
+    own_urls = config.advertised_peer_urls
+    for member in others:
+        if own_urls[0] in member.peer_urls:
+            raise UnavailableError(
+                f"{config.name} is not allowed to join the cluster with existing URL {own_urls[0]}:"
+                f" {member.name} is reached there. Give this machine another -peer-addr"
+            )
+    own = cluster.members.get(identity.member_id)
+    if own is not None and others and own.peer_urls != own_urls:
         # The others still call at the old address, so we could never hear of a leader.
         addresses = [member.peer_urls[0].partition("//")[2] for member in others]
-        await join_once(config, addresses, own_id)
-    return _open(files, wal, recovered, metadata)
+        await join_once(config, addresses, identity.member_id)
 
 
 def _open(files: Files, wal: Wal, recovered: Recovered, metadata: LogMetadata) -> Opened:

@@ -17,7 +17,7 @@ import msgspec
 from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.decoding import FAULTS, HexId, parse_id
-from kvorum.errors import UnavailableError
+from kvorum.errors import ClusterFull, UnavailableError
 from kvorum.net.dialer import HttpReply, follow, http_request
 from kvorum.net.tls import Credentials, caller_credentials
 from kvorum.raft.types import MemberId
@@ -67,9 +67,10 @@ class MemberListing(msgspec.Struct):
     members: list[ListedMember]
 
 
-class _JoinErrorBody(msgspec.Struct):
+class _JoinErrorBody(msgspec.Struct, rename="camel"):
     message: str
     cause: str = ""
+    error_code: int = 0
 
 
 async def join(config: Config, clock: Clock, member_id: MemberId = 0) -> Seat:
@@ -77,6 +78,7 @@ async def join(config: Config, clock: Clock, member_id: MemberId = 0) -> Seat:
 
     Raises:
         UnavailableError: `max_retry_attempts` rounds without success.
+        ClusterFull: there is no seat for us now.
     """
     peers = config.peers
     listing = " ".join(peers)
@@ -106,7 +108,11 @@ async def join(config: Config, clock: Clock, member_id: MemberId = 0) -> Seat:
 
 
 async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -> Seat | None:
-    """One round over the peers (`host:port`); None when none of them gave us a seat."""
+    """One round over the peers (`host:port`); None when none of them gave us a seat.
+
+    Raises:
+        ClusterFull: there is no seat for us now.
+    """
     request = JoinRequest(
         name=config.name,
         raft_url=config.advertised_peer_urls[0],
@@ -116,20 +122,28 @@ async def join_once(config: Config, peers: Iterable[str], member_id: MemberId) -
         member_id=f"{member_id:x}",
     )
     body = msgspec.json.encode(request)
-    patience = (3 * config.heartbeat_ms + config.election_ms) / 1000 + 1
-    scheme, credentials = _peer_access(config)
+    patience = patience_of(config)
+    scheme, credentials = peer_access(config)
     for peer in filter(None, map(str.strip, peers)):
         try:
             seat = await _ask(f"{scheme}://{peer}/join", body, patience, credentials)
-        except UnavailableError as error:
-            _log.info("%s attempted to join via %s failed: %s", config.name, peer, error)
+        except (UnavailableError, ClusterFull) as error:
+            reason = error.text if isinstance(error, ClusterFull) else error
+            _log.info("%s attempted to join via %s failed: %s", config.name, peer, reason)
+            if isinstance(error, ClusterFull):
+                raise
         else:
             _log.info("%s joined the cluster via peer %s", config.name, peer)
             return seat
     return None
 
 
-def _peer_access(config: Config) -> tuple[str, Credentials | None]:
+def patience_of(config: Config) -> float:
+    """Seconds to wait for a member's answer."""
+    return (3 * config.heartbeat_ms + config.election_ms) / 1000 + 1
+
+
+def peer_access(config: Config) -> tuple[str, Credentials | None]:
     """The scheme of peers given as `host:port`, and what to show them."""
     if config.peer_tls is None:
         return "http", None
@@ -163,7 +177,7 @@ async def find_seat(config: Config) -> Seat:
         "cannot fetch cluster info from peer urls:"
         " could not retrieve cluster information from the given URLs"
     )
-    _, credentials = _peer_access(config)
+    _, credentials = peer_access(config)
     for url in (url for urls in config.initial_cluster.values() for url in urls if url not in own):
         try:
             reply = await http_request(f"{url}/members", "GET", {}, b"", patience, credentials)
@@ -173,7 +187,7 @@ async def find_seat(config: Config) -> Seat:
             continue
         found = [member for member in listing.members if own & set(member.peer_urls)]
         if found:
-            return _seat_in(listing, found[0])
+            return _seat_in(listing, found[0], config.name)
         fault = (
             f"error validating peerURLs {sorted(own)}: no match found among the members of {url}."
             " Add this member to the cluster first"
@@ -181,12 +195,18 @@ async def find_seat(config: Config) -> Seat:
     raise UnavailableError(fault)
 
 
-def _seat_in(listing: MemberListing, own: ListedMember) -> Seat:
+def _seat_in(listing: MemberListing, own: ListedMember, name: str) -> Seat:
     """A seat that was just added. One that tells its name was taken, and its holder has voted."""
     if own.name:
         raise UnavailableError(
             f"member {own.id} has already been bootstrapped, and its data is not here. Remove it"
             " from the cluster and add it anew: without its data it must not vote as the same"
+        )
+    names = {member.name: member.id for member in listing.members}
+    if name in names:
+        raise UnavailableError(
+            f'a member of this cluster, {names[name]}, is called "{name}" already: give this one'
+            " another --name"
         )
     peers = {
         int(member.id, 16): member.peer_urls[0] for member in listing.members if member is not own
@@ -202,6 +222,8 @@ def _read_seat(reply: HttpReply) -> Seat:
         except FAULTS:
             said = reply.body[:SHOWN_BYTES_MAX].decode("utf-8", "replace").strip()
             error = _JoinErrorBody(f"status {reply.status}", said)
+        if error.error_code == ClusterFull.v2_code:
+            raise ClusterFull(error.cause)
         cause = f" ({error.cause})" if error.cause else ""
         raise UnavailableError(f"fail on join request: {error.message}{cause}")
     peers = {}

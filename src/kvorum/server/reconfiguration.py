@@ -44,11 +44,16 @@ class Reconfiguration:
 
     def remove(self, member_id: MemberId, completion: AnswerCompletion) -> None:
         """Takes a member's seat for good."""
-        fault = self._server.cluster.find_fault(None, member_id) or self._find_loss_fault(member_id)
+        fault = self.find_removal_fault(member_id)
         if fault is not None:
             completion(fault)
             return
         self._change(MembershipChange(0, remove=member_id), ConfChangeType.REMOVE, completion)
+
+    def find_removal_fault(self, member_id: MemberId) -> MembershipFault | None:
+        """Why this member cannot go now."""
+        fault = self._server.cluster.find_fault(None, member_id)
+        return fault or self._find_loss_fault(member_id)
 
     def move(
         self, member_id: MemberId, peer_urls: tuple[str, ...], completion: AnswerCompletion

@@ -282,8 +282,7 @@ class Server:
         if not self._has_left:
             self._has_left = True
             _log.warning(
-                "%s: removed during cluster re-configuration: %s;"
-                " only with an empty data directory can it be given a new seat",
+                "%s: removed during cluster re-configuration: %s",
                 self.name,
                 MembershipFault.REMOVED.value,
             )
@@ -381,6 +380,11 @@ class Server:
         """
         heartbeats = SILENT_HEARTBEATS * self.config.heartbeat_ms / 1000
         return self._was_heard(member_id, heartbeats if self.is_leader else FOLLOWER_HEARS_SECONDS)
+
+    def silence_seconds(self, member_id: MemberId) -> float:
+        """For how long another member has said nothing; 0 while it may still be starting."""
+        heard = self._heard().get(member_id)
+        return 0.0 if heard is None else max(self.clock.monotonic() - heard, 0.0)
 
     def _was_heard(self, member_id: MemberId, within_seconds: float) -> bool:
         silence = self.clock.monotonic() - self._transport.last_contact(member_id)

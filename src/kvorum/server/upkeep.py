@@ -17,7 +17,7 @@ from kvorum.apply.applier import Applier
 from kvorum.apply.commands import Command, SetClusterConfig, UpdateMember
 from kvorum.clock import Clock
 from kvorum.config import Config
-from kvorum.membership import ClusterConfig
+from kvorum.membership import bounded_config
 from kvorum.raft.types import MemberId
 from kvorum.server.monitor import HeartbeatMonitor
 from kvorum.server.proposals import Completion
@@ -67,7 +67,11 @@ class Upkeep:
         self._monitor.reset()
         self._heartbeats.clear()
         if is_leader and self._cluster.is_legacy and not self._cluster.attributes.config_index:
-            self._propose_once(SetClusterConfig(ClusterConfig()), self._clock.monotonic())
+            own = self._config
+            first = bounded_config(
+                own.active_size, own.remove_delay_seconds, own.sync_interval_seconds
+            )
+            self._propose_once(SetClusterConfig(first), self._clock.monotonic())
 
     def heartbeat(self, now: float, heard: dict[MemberId, float]) -> None:
         """One heartbeat interval has passed; `heard` has when each peer was last heard from."""

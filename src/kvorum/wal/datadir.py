@@ -6,6 +6,7 @@
             format          "kvorum 1"
             wal/            the log, unless it has a directory of its own
             db              the store of records
+        standby_info        `server/standby.py`
 
 A directory that holds another server's data, or a format this version does not know, is refused
 before anything is made or changed in it. The files of etcd 0.4 (`log`, `conf`, `snapshot`) and of

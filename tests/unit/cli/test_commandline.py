@@ -212,7 +212,8 @@ def test_no_word_means_two_flags() -> None:
 CONTRACT_0_4 = (
     "name data-dir addr bind-addr peer-addr peer-bind-addr peers peers-file ca-file cert-file"
     " key-file peer-ca-file peer-cert-file peer-key-file peer-heartbeat-interval"
-    " peer-election-timeout snapshot snapshot-count max-retry-attempts retry-interval"
+    " peer-election-timeout cluster-active-size cluster-remove-delay cluster-sync-interval"
+    " maxsize max-cluster-size snapshot snapshot-count max-retry-attempts retry-interval"
     " discovery max-result-buffer http-read-timeout http-write-timeout cors v vv vvv f force trace"
     " graphite-host cpuprofile config version h help"
     " C CF n c cl s sl d m r clientCAFile clientCert clientKey serverCAFile serverCert serverKey"
@@ -222,7 +223,8 @@ CONTRACT_0_4 = (
 CONTRACT_0_4_VARIABLES = (
     "NAME DATA_DIR ADDR BIND_ADDR PEER_ADDR PEER_BIND_ADDR PEERS PEERS_FILE CA_FILE CERT_FILE"
     " KEY_FILE PEER_CA_FILE PEER_CERT_FILE PEER_KEY_FILE PEER_HEARTBEAT_INTERVAL"
-    " PEER_ELECTION_TIMEOUT SNAPSHOT SNAPSHOTCOUNT MAX_RETRY_ATTEMPTS RETRY_INTERVAL"
+    " PEER_ELECTION_TIMEOUT CLUSTER_ACTIVE_SIZE CLUSTER_REMOVE_DELAY CLUSTER_SYNC_INTERVAL"
+    " SNAPSHOT SNAPSHOTCOUNT MAX_RETRY_ATTEMPTS RETRY_INTERVAL"
     " DISCOVERY MAX_RESULT_BUFFER HTTP_READ_TIMEOUT HTTP_WRITE_TIMEOUT CORS VERBOSE VERY_VERBOSE"
     " VERY_VERY_VERBOSE GRAPHITE_HOST"
 )

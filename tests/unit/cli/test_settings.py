@@ -448,3 +448,17 @@ def test_a_token_says_where_the_members_are(line: str) -> None:
 )
 def test_ways_to_find_members_that_are_refused(line: str, fault: str) -> None:
     assert faults(line) == [fault]
+
+
+def test_the_size_of_a_cluster_and_its_times() -> None:
+    made = config(
+        "-name m -cluster-active-size 5 -cluster-remove-delay 60.5 -cluster-sync-interval 2"
+    )
+    assert (made.active_size, made.remove_delay_seconds, made.sync_interval_seconds) == (5, 60.5, 2)
+    assert config("-name m -maxsize 4").active_size == 4
+    assert config("-name m -max-cluster-size 6").active_size == 6
+    assert config("-addr h:4001 -name m", ETCD_CLUSTER_REMOVE_DELAY="7").remove_delay_seconds == 7
+    unset = config("-addr h:4001 -name m")
+    assert (unset.active_size, unset.remove_delay_seconds, unset.sync_interval_seconds) == (
+        9, 1800, 5,
+    )  # fmt: skip

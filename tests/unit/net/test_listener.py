@@ -198,3 +198,41 @@ def test_close_drops_what_the_grace_does_not_cover(run: Run) -> None:
             assert await client.read_to_end() == b""
 
     run(main())
+
+
+@pytest.mark.usefixtures("_both_wires")
+def test_another_handler_takes_over(run: Run) -> None:
+    asked: list[Exchange] = []
+
+    def answer_other(exchange: Exchange) -> None:
+        exchange.respond(OK, b"other")
+
+    async def main() -> None:
+        async with listening(asked.append) as listener, connected(listener) as due:
+            due.send(GET)
+            await wait_until(lambda: asked)
+            async with connected(listener) as idle:
+                replacing = asyncio.ensure_future(listener.replace(answer_other, 5))
+                assert await idle.read_to_end() == b""
+                async with connected(listener) as new:
+                    new.send(GET)
+                    assert (await new.read_answer())[1] == b"other"
+                asked[0].respond(OK, b"late")
+                assert (await due.read_answer())[1] == b"late"
+                await replacing
+                assert listener.connection_count <= 1
+
+    run(main())
+
+
+def test_who_is_answered_too_late_for_another_handler_is_dropped(run: Run) -> None:
+    asked: list[Exchange] = []
+
+    async def main() -> None:
+        async with listening(asked.append) as listener, connected(listener) as due:
+            due.send(GET)
+            await wait_until(lambda: asked)
+            await listener.replace(answer, 0.01)
+            assert await due.read_to_end() == b""
+
+    run(main())

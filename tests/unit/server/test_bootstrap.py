@@ -5,12 +5,12 @@ import pytest
 from tests.unit.server.conftest import Member, MemoryCluster, MemoryFiles
 
 from kvorum.config import Config
-from kvorum.errors import ConfigError, StorageError
+from kvorum.errors import ClusterFull, ConfigError, StorageError, UnavailableError
 from kvorum.membership import Member as Founder
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import Entry, HardState, MemberId, SnapshotMeta
 from kvorum.server import bootstrap
-from kvorum.server.bootstrap import load_log
+from kvorum.server.bootstrap import NoSeat, load_log
 from kvorum.server.files import Identity, LogMetadata
 from kvorum.server.seats import Seat
 from kvorum.v2 import commands as v2
@@ -107,6 +107,40 @@ def test_a_machine_joins_through_the_peers_its_token_tells(
     assert cluster.leader() is first
     second.start()
     assert (second.server.cluster_id, second.server.member_id) == (9, 2)
+
+
+def test_a_full_cluster_leaves_no_seat_and_no_open_file(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def join(config: Config, clock: object) -> Seat:
+        del config, clock
+        raise ClusterFull
+
+    monkeypatch.setattr(bootstrap, "join", join)
+    member = cluster.add(cluster.legacy_config(4, peers=("h:1", "h:2")))
+    member.files.is_open = True
+    opened = bootstrap.open_member(
+        member.config, cluster.clock, lambda: member.files, has_data=False
+    )
+    with pytest.raises(StopIteration) as finished:
+        opened.send(None)
+    assert finished.value.value == NoSeat(("http://h:1", "http://h:2"))
+    assert not member.files.is_open
+    assert not member.files.has_data
+
+
+def test_a_member_does_not_take_the_address_of_another(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
+    cluster.advance(1)  # so that it is durable who the others are
+    second, third = three[1:]
+    second.crash()
+    second.config = msgspec.structs.replace(
+        second.config, advertised_peer_urls=third.config.advertised_peer_urls
+    )
+    with pytest.raises(UnavailableError, match="machine2 is not allowed to join") as caught:
+        second.start()
+    assert "existing URL http://127.0.0.1:7003: machine3 is reached there" in str(caught.value)
 
 
 def test_a_seat_that_is_taken_needs_no_service(

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.server.conftest import FakeClock
 
 from kvorum.config import LEGACY_CONFIG, Config, TlsFiles
-from kvorum.errors import UnavailableError
+from kvorum.errors import ClusterFull, UnavailableError
 from kvorum.net.dialer import HttpReply
 from kvorum.net.tls import Credentials
 from kvorum.server import joining
@@ -213,6 +213,21 @@ def test_refusals_are_told(
     assert reason in caplog.text
 
 
+def test_a_full_cluster_is_told_and_not_asked_again(
+    peers_of: MakePeers, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kvorum.server")
+    body = b'{"errorCode":103,"message":"Reached the max number of peers in the cluster"}\n'
+    peers = peers_of({"http://127.0.0.1:7001/join": HttpReply(400, {}, body)})
+    with pytest.raises(ClusterFull):
+        run(joining.join(CONFIG, FakeClock()))
+    assert len(peers.asked) == 1
+    assert caplog.messages[-1] == (
+        "machine2 attempted to join via 127.0.0.1:7001 failed:"
+        " Reached the max number of peers in the cluster"
+    )
+
+
 MODERN = Config(
     name="m2",
     advertised_peer_urls=("http://127.0.0.1:2382",),
@@ -277,4 +292,11 @@ def test_a_seat_that_was_taken_is_not_taken_again(peers_of: MakePeers) -> None:
     taken = joining.ListedMember("2", "m2", ("http://127.0.0.1:2382",), ())
     peers_of({"http://127.0.0.1:2381/members": listing(M1, taken)})
     with pytest.raises(UnavailableError, match="member 2 has already been bootstrapped"):
+        run(joining.find_seat(MODERN))
+
+
+def test_a_name_that_another_member_has_is_refused(peers_of: MakePeers) -> None:
+    other = joining.ListedMember("7", "m2", ("http://127.0.0.1:2381",), ())
+    peers_of({"http://127.0.0.1:2381/members": listing(other, M2)})
+    with pytest.raises(UnavailableError, match='cluster, 7, is called "m2" already'):
         run(joining.find_seat(MODERN))

@@ -8,7 +8,7 @@ from kvorum.apply.applier import Applier
 from kvorum.apply.commands import Command, SetClusterConfig, UpdateMember
 from kvorum.backend.memory import MemoryBackend
 from kvorum.config import LEGACY_CONFIG
-from kvorum.membership import Attributes, Member
+from kvorum.membership import Attributes, ClusterConfig, Member
 from kvorum.server.proposals import Completion
 from kvorum.server.upkeep import AGAIN_SECONDS, SILENT_HEARTBEATS, Upkeep
 from kvorum.v2 import commands as v2
@@ -16,9 +16,9 @@ from kvorum.v3.commands import Compact
 
 
 class Desk:
-    def __init__(self, retention: int = 0) -> None:
+    def __init__(self, retention: int = 0, **settings: object) -> None:
         self.config = msgspec.structs.replace(
-            LEGACY_CONFIG, name="one", auto_compaction_retention=retention
+            LEGACY_CONFIG, name="one", auto_compaction_retention=retention, **settings
         )
         self.clock = FakeClock()
         self.applier = Applier(MemoryBackend())
@@ -98,6 +98,24 @@ def test_a_new_leader_completes_a_cluster_just_born(desk: Desk) -> None:
     desk.upkeep.leadership_changed(False)
     desk.upkeep.leadership_changed(True)
     assert len(desk.proposed) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        ((9, 1800.0, 5.0), ClusterConfig()),
+        ((4, 30.0, 2.5), ClusterConfig(4, 30.0, 2.5)),
+        ((1, 0.0, -1.0), ClusterConfig(3, 2.0, 1.0)),
+    ],
+)
+def test_a_cluster_is_born_with_the_numbers_of_its_first_member(
+    given: tuple[int, float, float], first: ClusterConfig
+) -> None:
+    size, delay, interval = given
+    desk = Desk(active_size=size, remove_delay_seconds=delay, sync_interval_seconds=interval)
+    desk.applier.cluster.set_attributes(Attributes(cluster_id=1, is_legacy=True))
+    desk.upkeep.leadership_changed(True)
+    assert desk.proposed == [SetClusterConfig(first)]
 
 
 def test_silent_peers_are_told(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
