@@ -188,6 +188,7 @@ def serve(config: Config, requests: list[bytes], make_router: MakeRouter) -> Non
         wire.core.connection_lost()
     cluster.advance(1.0)
     assert not member.stopped_because
+    assert all(split_address(url) for one in member.server.cluster for url in one.peer_urls)
     if len(member.server.cluster.conf_state.voters) == 1:  # nobody was added who never comes
         assert not isinstance(cluster.write(Set(b"/still/here")), UnavailableError)
 
