@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -63,34 +64,37 @@ NESTS = [
     b"\x94\x27\x90\x91" * 3000,  # and transactions in transactions
 ]
 
-JOINTS = frozenset(b"{[:,=&?/ \n\"'")
-"""Behind these, text formats begin something."""
+KINDS = ("word", "before word", "insert", "replace", "end", "cut", "repeat", "flip")
+
+_words = re.compile(rb"[^][{}():,=&?/\s\"']+").finditer
 
 _places = st.integers(0, 1 << 16)
-_pieces = st.one_of(st.binary(max_size=6), *map(st.sampled_from, (NUMBERS, ODDITIES, NESTS)))
-_kinds = st.sampled_from(("insert", "join", "replace", "end", "cut", "repeat", "flip"))
+_pieces = st.one_of(st.binary(), *map(st.sampled_from, (NUMBERS, ODDITIES, NESTS)))
+_kinds = st.sampled_from(
+    ("word", "before word", "insert", "replace", "end", "cut", "repeat", "flip")
+)
 _edits = st.tuples(_kinds, _places, _pieces)
 
 
 def _edited(data: bytes, kind: str, place: int, piece: bytes) -> bytes:
-    places: Sequence[int] = range(len(data) + 1)
-    if kind == "join":
-        places = [at for at in places if at and data[at - 1] in JOINTS] or places
-    place = places[place % len(places)]
-    before, after = data[:place], data[place:]
+    start = end = place % (len(data) + 1)
+    if "word" in kind and (spans := [found.span() for found in _words(data)]):
+        start, end = spans[place % len(spans)]
     match kind:
-        case "insert" | "join":
-            return before + piece + after
+        case "before word" | "insert":
+            end = start
         case "replace":
-            return before + piece + after[len(piece) :]
+            end = start + len(piece)
         case "end":
-            return before + piece
+            end = len(data)
         case "cut":
-            return before + after[len(piece) :]
+            end, piece = start + len(piece), b""
         case "repeat":
-            return before + before[-len(piece) - 1 :] + after
+            piece = data[:start][-len(piece) - 1 :]
         case _:
-            return before + bytes(byte ^ 1 << len(piece) % 8 for byte in after[:1]) + after[1:]
+            end = start + 1
+            piece = bytes(byte ^ 1 << len(piece) % 8 for byte in data[start:end])
+    return data[:start] + piece + data[end:]
 
 
 def _spoiled(
@@ -104,10 +108,10 @@ def _spoiled(
 
 
 def mutated(*seeds: bytes) -> st.SearchStrategy[bytes]:
-    """One of the seeds with flipped bits, cuts, repetitions, insertions; or bytes of no sense."""
-    seed = st.sampled_from(seeds)
+    """One of the seeds, or nothing, with bits flipped and pieces cut, repeated or put in."""
+    seed = st.sampled_from((*seeds, b""))
     splices = st.none() | st.tuples(_places, _places)
-    return st.builds(_spoiled, seed, seed, splices, st.lists(_edits, max_size=4)) | st.binary()
+    return st.builds(_spoiled, seed, seed, splices, st.lists(_edits, min_size=1, max_size=3))
 
 
 CUTS = st.lists(_places, max_size=6)

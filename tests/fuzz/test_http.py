@@ -1,11 +1,13 @@
 """HTTP from bytes, on both sides: read or refused, however the bytes are cut, within the limits."""
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.fuzz.mutations import CUTS, bytewise, fuzz, mutated, split_at
 from tests.unit.protocol.conftest import BODY_BYTES_MAX, OK, Wire, read_statuses
-from tests.unit.protocol.test_http1 import REQUESTS, described
+from tests.unit.protocol.test_http1 import GET, PUT, REQUESTS, described
 from tests.unit.protocol.test_http1client import (
     CHUNKED,
     INTERIM,
@@ -15,6 +17,7 @@ from tests.unit.protocol.test_http1client import (
 )
 
 from kvorum.errors import RemoteProtocolError
+from kvorum.protocol import http1
 from kvorum.protocol.http1 import HEAD_BYTES_MAX
 from kvorum.protocol.http1client import RESPONSE_BYTES_MAX, ResponseReader
 
@@ -48,14 +51,33 @@ def test_requests_are_read_or_refused(data: bytes, cuts: list[int]) -> None:
 @fuzz
 @given(mutated(*REQUEST_SEEDS), CUTS)
 def test_any_split_gives_the_same_requests(data: bytes, cuts: list[int]) -> None:
-    whole, statuses = converse([data])
-    assume(all(e.method != "PATCH" for e in whole.exchanges))  # stands for any unknown method,
-    assume(data.isascii())  # and like UTF-8 in a target, it is only made out in one piece
-    for pieces in (bytewise(data), split_at(data, cuts)):
-        parted, same_statuses = converse(pieces)
-        assert same_statuses == statuses
-        assert [described(e) for e in parted.exchanges] == [described(e) for e in whole.exchanges]
-        assert parted.core.should_close == whole.core.should_close
+    assume(data.isascii())  # UTF-8 in a target, and an unknown method, are only read in one piece
+    with patch.object(http1, "_request_line", lambda _: None):
+        whole, statuses = converse([data])
+        for pieces in (bytewise(data), split_at(data, cuts)):
+            parted, same_statuses = converse(pieces)
+            assert same_statuses == statuses
+            assert list(map(described, parted.exchanges)) == list(map(described, whole.exchanges))
+            assert parted.core.should_close == whole.core.should_close
+
+
+def _changed(request: bytes) -> st.SearchStrategy[tuple[bytes, bytes]]:
+    head, end, body = request.partition(b"\r\n\r\n")
+    other_body = mutated(body, request).map((head + end).__add__)
+    return st.tuples(st.just(request), mutated(request) | other_body)
+
+
+@fuzz
+@given(st.sampled_from([GET, PUT]).flatmap(_changed))
+def test_fields_that_are_known_change_nothing(case: tuple[bytes, bytes]) -> None:
+    request, data = case
+    new, known = Wire(), Wire()
+    known.settings.known_fields = converse([request])[0].settings.known_fields
+    assert known.settings.known_fields
+    for wire in (new, known):
+        wire.receive(data)
+    assert [described(e) for e in known.exchanges] == [described(e) for e in new.exchanges]
+    assert known.core.is_refused == new.core.is_refused
 
 
 @fuzz

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.fuzz.mutations import fuzz, mutated
 from tests.unit.cli.test_configfile import MODERN, WHOLE
 
@@ -16,6 +17,7 @@ YAML_SEEDS = (
     MODERN.encode(),
     b"a: &a [x]\nb: &b {<<: {x: *a}, y: !!set {z}}\ncors: *a\n",
     b"name: !!str 5\nsnapshot-count: 0x_ff\ndata-dir: 2026-11-25T01:02:03.5+01:00\n",
+    b"a: !!timestamp 2026-11-25\nb: !!bool true\nc: !!int 5\nd: !!float 1.5\nname: *x\n",
     b"name: !!binary aGk=\nlog-level: 1:30\nheartbeat-interval: !!float 1:30\nx: ~\n",
 )
 TOML_SEEDS = (
@@ -56,6 +58,8 @@ def start(arguments: list[str], environment: dict[str, str]) -> None:
         refusal = error
     else:
         config.validate()
+        numbers = [one for one in structs.astuple(config) if isinstance(one, int)]
+        assert all(abs(number) < 1 << 63 for number in numbers)
         return
     assert all(refusal.faults)
 
