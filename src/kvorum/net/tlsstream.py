@@ -23,7 +23,8 @@ import ssl
 from contextlib import suppress
 from typing import cast
 
-READ_BYTES = 1 << 18
+RECORD_BYTES = 1 << 14
+"""What a record holds at most (RFC 8446, section 5.1); one is read at a time."""
 
 
 class TlsProtocol(asyncio.Protocol):
@@ -181,9 +182,10 @@ class TlsProtocol(asyncio.Protocol):
         chunks = []
         tls, incoming = self.tls, self._incoming
         is_end = False
-        while incoming.pending or tls.pending():
+        while waiting := incoming.pending or tls.pending():
             try:
-                chunk = tls.read(READ_BYTES)
+                # Python sets aside as much as is asked for: most requests are small.
+                chunk = tls.read(min(waiting, RECORD_BYTES))
             except ssl.SSLWantReadError:
                 break  # half a record
             if not chunk:
