@@ -89,6 +89,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The member's name, unique in its cluster."""
     data_dir: Path = Path("default.etcd")
     """Holds all that the member keeps; created, with its parents, when the server starts."""
+    wal_dir: Path | None = None
+    """3.x: where the log is, on a disk of its own perhaps; None for within `data_dir`."""
 
     client_listen_addresses: tuple[Address, ...] = (Address("127.0.0.1", 2379),)
     """Where clients are served."""
@@ -142,7 +144,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_count: int = 10_000
     """Log entries between two snapshots."""
     auto_compaction_retention: int = 0
-    """Revisions of history to keep; 0 never compacts."""
+    """Revisions of history to keep; 0 keeps them whatever their number."""
+    auto_compaction_seconds: float = 0.0
+    """How long history is kept; 0 for ever."""
 
     request_bytes_max: int = REQUEST_BYTES_MAX
     """Largest request body, in bytes."""
@@ -306,6 +310,7 @@ def _limit_faults(config: Config) -> list[str]:
         ("snapshot count", config.snapshot_count, 1),
         ("maximum request size", config.request_bytes_max, 1),
         ("compaction retention", config.auto_compaction_retention, 0),
+        ("compaction retention", config.auto_compaction_seconds, 0),
         ("maximum number of retry attempts", config.max_retry_attempts, 0),
         ("retry interval", config.retry_interval_seconds, 0),
         ("HTTP read timeout", config.http_read_timeout_seconds, 0),

@@ -142,7 +142,7 @@ class RunningServer:
         self._peer_port.bind(config.peer_listen_addresses, self._credentials.peer)
         self._client_port.bind(config.client_listen_addresses, self._credentials.client)
         is_legacy = config.era is Era.LEGACY
-        has_data = DataDir.has_data(config.data_dir)
+        has_data = DataDir.has_data(config.data_dir, config.wal_dir)
         if has_data and config.forgets_data:
             _log.warning("%s: -force: what %s held is removed", config.name, config.data_dir)
             has_data = False
@@ -300,8 +300,14 @@ class RunningServer:
             loop.add_reader(fd, callback)
             return partial(loop.remove_reader, fd)
 
-        data_dir = self.config.data_dir
-        return DiskFiles(data_dir, post, self._disk_failed, watch, forgets_data=forgets_data)
+        return DiskFiles(
+            self.config.data_dir,
+            post,
+            self._disk_failed,
+            watch,
+            wal_dir=self.config.wal_dir,
+            forgets_data=forgets_data,
+        )
 
     def _announce(self, mode: str) -> None:
         """Says how it serves from now on; the ports are told once."""

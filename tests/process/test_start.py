@@ -109,3 +109,36 @@ def test_log_lines_may_go_to_a_file(tmp_path: Path) -> None:
         server.wait_ready()
         assert "ready to serve client requests" in path.read_text("utf-8")
         assert server.log() == ""
+
+
+def test_history_goes_when_it_is_old_enough(tmp_path: Path) -> None:
+    arguments = ["--auto-compaction-retention", "300ms"]
+    with ServerProcess(tmp_path, era=Era.MODERN, arguments=arguments) as server:
+        server.wait_ready()
+        with server.client() as client:
+            for number in range(5):
+                client.put("/a", str(number))
+            target = "/v2/keys/a?wait=true&waitIndex=2"
+            wait_until(lambda: b"been cleared" in asked(server, target), 10, "history to go")
+            assert client.get("/a").node.value == "4"
+
+
+def asked(server: ServerProcess, target: str) -> bytes:
+    answer = server.ask(target)
+    return b"" if answer is None else answer[1]
+
+
+def test_the_log_may_have_a_directory_of_its_own(tmp_path: Path) -> None:
+    arguments = ["--wal-dir", str(tmp_path / "wal")]
+    server = ServerProcess(tmp_path, era=Era.MODERN, arguments=arguments)
+    for _ in range(2):
+        with server, server.client() as client:
+            server.wait_ready()
+            client.put("/a", "1")
+            assert list((tmp_path / "wal").glob("*"))
+            assert not (server.data_dir / "member" / "wal").exists()
+            assert server.terminate() == 0
+    forgetful = ServerProcess(tmp_path, era=Era.MODERN)
+    with forgetful:
+        forgetful.wait_log("Name the directory of its log")
+        assert forgetful.wait_exit() == 1

@@ -155,6 +155,11 @@ FLAGS = (
         old_spellings=("d",),
     ),
     Flag(
+        GROUP_MEMBER, "wal-dir", "", Kind.PATH, "wal_dir", "DIR", "", "",
+        "Where the log is, if not in the data directory: on a faster disk, perhaps. A member"
+        " needs both directories from its first start on.",
+    ),
+    Flag(
         GROUP_MEMBER, "config-file", "config", Kind.CONFIG_FILE, "", "FILE", "",
         "/etc/etcd/etcd.conf, if it exists", "A file with any of these settings. The 0.4 way:"
         " TOML, and flags and variables win. The 3.x way: YAML, and nothing else counts.",
@@ -284,15 +289,15 @@ FLAGS = (
         legacy_environment="ETCD_SNAPSHOTCOUNT", old_spellings=("snapshotCount",),
     ),
     Flag(
-        GROUP_STORAGE, "auto-compaction-mode", "auto-compaction-mode", Kind.COMPACTION_MODE, "",
-        "revision|periodic", "periodic", "revision", "What --auto-compaction-retention counts."
-        " This release compacts by revision only, so that must be named when there is a"
-        " retention.",
+        GROUP_STORAGE, "auto-compaction-mode", "auto-compaction-mode", Kind.COMPACTION_MODE,
+        "auto_compaction_seconds", "revision|periodic", "periodic", "revision",
+        "What --auto-compaction-retention counts: revisions, or time.",
     ),
     Flag(
         GROUP_STORAGE, "auto-compaction-retention", "auto-compaction-retention", Kind.RETENTION,
-        "auto_compaction_retention", "REVISIONS", "0", "100000",
-        "Revisions of history to keep; 0 keeps all.",
+        "auto_compaction_retention", "REVISIONS|HOURS|DURATION", "0", "100000",
+        "How much history to keep: revisions; or, when it goes by time, hours, or a duration such"
+        " as 30m or 1h30m. 0 keeps all.",
     ),
     Flag(
         GROUP_HTTP, "max-request-bytes", "max-request-bytes", Kind.INTEGER, "request_bytes_max",

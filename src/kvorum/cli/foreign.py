@@ -163,13 +163,6 @@ _FINDING = (
         " proxy-read-timeout",
         _NO_PROXY,
     ),
-    *_refused(
-        "listen-metrics-urls",
-        "every client URL serves everything; name it in --listen-client-urls",
-    ),
-    *_refused(
-        "wal-dir", "the log stands in the data directory; member/wal there may be a link"
-    ),
 )  # fmt: skip
 
 _PROTECTION = (
@@ -197,6 +190,10 @@ _PROTECTION = (
     *_refused("cipher-suites", "which ciphers are used is OpenSSL's choice"),
     *_refused("tls-min-version", "TLS 1.2 and 1.3 are served", harmless=("", "TLS1.2")),
     *_refused("tls-max-version", "TLS 1.2 and 1.3 are served", harmless=("", "TLS1.3")),
+    *_refused(
+        "listen-metrics-urls",
+        "every client URL serves everything; name it in --listen-client-urls",
+    ),
     *_refused("host-whitelist", "requests to any host name are answered", harmless=("", "*")),
     *_refused("auth-token", _NO_AUTHENTICATION, harmless=("simple",)),
     *_passed_over("auth-token-ttl bcrypt-cost", _NO_AUTHENTICATION),

@@ -11,6 +11,7 @@ Source: reference contract, v2-api section 10; v3-operations sections 2 and 3.
 """
 
 import math
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,10 @@ FALSE_WORDS = {"0", "f", "F", "false", "False", "FALSE"}
 
 FILE_KINDS = {Kind.PATH, Kind.PEERS_FILE, Kind.CONFIG_FILE}
 """The system names files in any bytes; everything else has to be text, for others will read it."""
+
+UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_one_duration = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|ns)", re.ASCII).findall
+_durations = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:h|ms|m|s|us|ns))+", re.ASCII).fullmatch
 
 COMPACTION_MODES = {"periodic", "revision"}
 DIGITS_MAX = 18
@@ -120,24 +125,25 @@ class _EraSettings:
             else:
                 self.warnings.append(LogWarning(verdict, {}))
 
-    def retention(self, default_mode: str, default: int) -> int:
-        """Revisions to keep."""
+    def retention(self, default_mode: str, default: int) -> dict[str, object]:
+        """How much history to keep, in revisions or in time."""
         mode = self.text("auto-compaction-mode") or default_mode
-        text = self.text("auto-compaction-retention") or str(default)
-        try:
-            revisions = _integer(text)
-        except ValueError:
-            reason = f'strconv.ParseInt: parsing "{text}": invalid syntax'
-            self.faults.append(f"error parsing CompactionRetention: {reason}")
-            return default
         if mode not in COMPACTION_MODES:
             self.faults.append(f'unknown auto-compaction-mode "{mode}"')
-        elif mode != "revision" and revisions:
-            self.faults.append(
-                "--auto-compaction-retention needs --auto-compaction-mode=revision:"
-                " this release does not compact by time"
-            )
-        return revisions
+        is_by_time = mode == "periodic"
+        text = self.text("auto-compaction-retention") or str(0 if is_by_time else default)
+        revisions, seconds = 0, 0.0
+        try:
+            if is_by_time:
+                seconds = _duration(text)
+            else:
+                revisions = _integer(text)
+        except ValueError:
+            reason = f'strconv.ParseInt: parsing "{text}": invalid syntax'
+            if is_by_time:
+                reason = f'time: invalid duration "{text}"'
+            self.faults.append(f"error parsing CompactionRetention: {reason}")
+        return {"auto_compaction_retention": revisions, "auto_compaction_seconds": seconds}
 
 
 class _Legacy(_EraSettings):
@@ -162,9 +168,7 @@ class _Legacy(_EraSettings):
             "data_dir": Path(data_dir),
             "peers": self._peers(),
             "verbosity": self._verbosity(),
-            "auto_compaction_retention": self.retention(
-                "revision", LEGACY_CONFIG.auto_compaction_retention
-            ),
+            **self.retention("revision", LEGACY_CONFIG.auto_compaction_retention),
             **self._addresses("client", "", "", LEGACY_CLIENT_PORT),
             **self._addresses("peer", "peer-", "Peer ", LEGACY_PEER_PORT),
         }
@@ -250,7 +254,8 @@ class _Modern(_EraSettings):
         return {
             "name": name,
             "data_dir": Path(self.text("data-dir") or f"{name}.etcd"),
-            "auto_compaction_retention": self.retention("periodic", 0),
+            "wal_dir": self.path("wal-dir"),
+            **self.retention("periodic", 0),
             **({"log_level": "debug"} if is_debug else {}),
             **self._listen("client", ""),
             **self._listen("peer", "peer-"),
@@ -438,6 +443,14 @@ def _seconds(text: str) -> float:
     if not math.isfinite(seconds):
         raise ValueError("parse error")
     return seconds
+
+
+def _duration(text: str) -> float:
+    """Hours, or a duration as Go writes it: `30m`, `1h30m`, `1.5h`."""
+    whole = f"{text}h" if text.isdigit() else text
+    if not _durations(whole):
+        raise ValueError("parse error")
+    return sum(float(number) * UNIT_SECONDS[unit] for number, unit in _one_duration(whole))
 
 
 def _text_list(text: str) -> tuple[str, ...]:

@@ -69,7 +69,8 @@ class DiskFiles:
     """A data directory, held by this process, with its backend open.
 
     `post` runs a callable on the owning thread, `watch` whenever a descriptor can be read;
-    `on_failure` is called there, once, when the disk has failed for good. With `forgets_data` what
+    `on_failure` is called there, once, when the disk has failed for good. `wal_dir` puts the log
+    elsewhere. With `forgets_data` what
     was in the directory is removed first.
     """
 
@@ -80,12 +81,13 @@ class DiskFiles:
         on_failure: OnFailure,
         watch: Watch | None = None,
         *,
+        wal_dir: Path | None = None,
         forgets_data: bool = False,
     ) -> None:
         self._post = post
         self._watch = watch
         self._on_failure = on_failure
-        self._directory = DataDir.open(data_dir)
+        self._directory = DataDir.open(data_dir, wal_dir)
         if forgets_data:
             self._directory.clear()
         self.log_path = self._directory.wal_dir
@@ -94,7 +96,17 @@ class DiskFiles:
         self.backend: Backend = backend
 
     def create_log(self, metadata: LogMetadata) -> Wal:
-        """A new log; from now on a seat is held here."""
+        """A new log; from now on a seat is held here.
+
+        Raises:
+            StorageError: there is a state here, whose log is elsewhere or gone.
+        """
+        if self.backend.applied[0]:
+            raise StorageError(
+                "the state of a member is here, and its log is not. Name the directory of its log"
+                " (--wal-dir), restore both from one backup, or begin with an empty directory",
+                self._directory.backend_path,
+            )
         encoded = msgspec.msgpack.encode(metadata)
         return Wal.create(self.log_path, encoded, self._post, self._on_failure, self._watch)
 

@@ -63,7 +63,7 @@ def stand_alone(
     metadata.peers = {}
 
 
-def back_up(data_dir: Path, backup_dir: Path, clock: Clock) -> int:
+def back_up(data_dir: Path, backup_dir: Path, clock: Clock, wal_dir: Path | None = None) -> int:
     """Copies the data of a member that does not run; returns the revision the copy stands at.
 
     A server that is started on the copy is a cluster of one, with ids of its own.
@@ -72,11 +72,12 @@ def back_up(data_dir: Path, backup_dir: Path, clock: Clock) -> int:
         data_dir: where the member's data is.
         backup_dir: where the copy goes; it must be empty, or not there.
         clock: draws the new ids.
+        wal_dir: where the member's log is, if not with its data; the copy has both in one place.
 
     Raises:
         StorageError: there is no such data, it is in use or damaged, or the copy cannot be made.
     """
-    if not DataDir.has_data(data_dir):
+    if not DataDir.has_data(data_dir, wal_dir):
         raise StorageError("no member of kvorum has its data here", data_dir)
     if backup_dir.exists() and (not backup_dir.is_dir() or any(backup_dir.iterdir())):
         raise StorageError(
@@ -85,7 +86,7 @@ def back_up(data_dir: Path, backup_dir: Path, clock: Clock) -> int:
     partial = backup_dir.with_name(backup_dir.name + PARTIAL_SUFFIX)
     if partial.exists():
         shutil.rmtree(partial)
-    source = DataDir.open(data_dir)
+    source = DataDir.open(data_dir, wal_dir)
     try:
         report = verify(source.wal_dir)
         if report.damage is not None:

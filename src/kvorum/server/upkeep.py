@@ -19,6 +19,7 @@ from kvorum.clock import Clock
 from kvorum.config import Config
 from kvorum.membership import bounded_config
 from kvorum.raft.types import MemberId
+from kvorum.server.compactor import Compactor
 from kvorum.server.monitor import HeartbeatMonitor
 from kvorum.server.proposals import Completion
 from kvorum.v2 import commands as v2
@@ -52,6 +53,7 @@ class Upkeep:
         self._config = config
         self._clock = clock
         self._store, self._hub, self._cluster = applier.store, applier.hub, applier.cluster
+        self._compactor = Compactor(config, self._store)
         self._propose = propose
         self._schedule = schedule
         self._monitor = HeartbeatMonitor(config.name)
@@ -75,6 +77,7 @@ class Upkeep:
 
     def heartbeat(self, now: float, heard: dict[MemberId, float]) -> None:
         """One heartbeat interval has passed; `heard` has when each peer was last heard from."""
+        self._compactor.note(now)
         if self._is_leader:
             self._watch_peers(now, heard)
             self._expire_keys(now)
@@ -132,10 +135,8 @@ class Upkeep:
                 self._propose_once(v2.Expire(wall_ns), now)
 
     def _compact_history(self, now: float) -> None:
-        """Drops old revisions when more than the retention and a tenth of it have collected."""
-        retention = self._config.auto_compaction_retention
-        target = self._store.revision - retention
-        if retention and target - self._store.compacted_revision > retention // 10:
+        target = self._compactor.target(now)
+        if target:
             self._propose_once(Compact(target), now)
 
     def _propose_once(self, command: Command, now: float) -> None:

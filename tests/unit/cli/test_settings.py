@@ -255,6 +255,10 @@ def test_addresses_for_http_are_more_of_the_same() -> None:
     assert [one.port for one in made.client_listen_addresses] == [1, 8080]
 
 
+def test_the_log_may_be_elsewhere() -> None:
+    assert config("--wal-dir /fast/wal").wal_dir == Path("/fast/wal")
+
+
 def test_a_legacy_certificate_makes_its_side_https() -> None:
     made = config("-addr h:4001 -cert-file c -key-file k -ca-file a")
     assert made.client_tls == TlsFiles(cert_file=Path("c"), key_file=Path("k"), ca_file=Path("a"))
@@ -330,14 +334,31 @@ def test_a_stray_word_is_refused_the_modern_way_only() -> None:
     assert config("-addr h:1 -name m extra").name == "m"
 
 
-def test_compaction_by_time_is_refused() -> None:
-    refusal = (
-        "--auto-compaction-retention needs --auto-compaction-mode=revision:"
-        " this release does not compact by time"
-    )
-    assert faults("--auto-compaction-retention 1") == [refusal]
-    assert faults("-addr h:1 -name m -auto-compaction-mode periodic") == [refusal]
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1", 3600), ("0", 0), ("30m", 1800), ("1h30m", 5400), ("1.5h", 5400), ("10s500ms", 10.5)],
+)
+def test_compaction_by_time_is_hours_or_a_duration(text: str, seconds: float) -> None:
+    made = config(f"--auto-compaction-retention {text}")
+    assert (made.auto_compaction_retention, made.auto_compaction_seconds) == (0, seconds)
+    legacy = config(f"-addr h:1 -name m -auto-compaction-mode periodic"
+                    f" -auto-compaction-retention {text}")  # fmt: skip
+    assert (legacy.auto_compaction_retention, legacy.auto_compaction_seconds) == (0, seconds)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1d", "h", "1h2", "1 h", "٣", "9" * 99, "1e9h"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(commandline.parse(["--auto-compaction-retention", text], {}))
+    assert caught.value.faults == [
+        f'error parsing CompactionRetention: time: invalid duration "{text}"'
+    ]
+
+
+def test_by_default_only_0_4_drops_history() -> None:
     assert config("--auto-compaction-mode periodic") == Config()
+    legacy = config("-addr h:1 -name m -auto-compaction-mode periodic")
+    assert (legacy.auto_compaction_retention, legacy.auto_compaction_seconds) == (0, 0)
 
 
 def test_compaction_by_revision_is_a_number_of_revisions() -> None:

@@ -56,3 +56,19 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     again = open_files(tmp_path / "data")
     again.backend.close()
     again.close()
+
+
+def test_a_state_without_its_log_is_not_begun_anew(tmp_path: Path) -> None:
+    wal_dir = tmp_path / "log"
+    files = DiskFiles(tmp_path / "data", ignore, no_failure, wal_dir=wal_dir)
+    files.create_log(METADATA).close()
+    files.backend.set_applied(5, 1)
+    files.backend.flush()
+    files.backend.close()
+    files.close()
+    assert list(wal_dir.glob("*"))
+    files = open_files(tmp_path / "data")
+    with pytest.raises(StorageError, match="Name the directory of its log"):
+        files.create_log(METADATA)
+    files.backend.close()
+    files.close()

@@ -26,6 +26,7 @@ from kvorum.raft.types import (
 from kvorum.server.files import DiskFiles, Identity, LogMetadata
 from kvorum.server.rebirth import back_up
 from kvorum.v2 import commands as v2
+from kvorum.wal.datadir import DataDir
 
 URLS: dict[str, tuple[str, ...]] = {
     f"m{number}": (f"http://127.0.0.1:238{number}",) for number in (1, 2, 3)
@@ -115,6 +116,15 @@ def test_a_copy_has_what_the_log_holds_and_ids_of_its_own(tmp_path: Path) -> Non
     wal.close()
     files.backend.close()
     files.close()
+
+
+def test_a_log_that_stands_elsewhere_comes_into_the_copy(tmp_path: Path) -> None:
+    make_data(tmp_path / "data", change(ONE, 1, is_addition=True))
+    (tmp_path / "data" / "member" / "wal").rename(tmp_path / "log")
+    with pytest.raises(StorageError, match="no member of kvorum has its data here"):
+        back_up(tmp_path / "data", tmp_path / "copy", SystemClock())
+    back_up(tmp_path / "data", tmp_path / "copy", SystemClock(), tmp_path / "log")
+    assert DataDir.has_data(tmp_path / "copy")
 
 
 def test_who_was_still_joining_has_a_vote_when_it_is_alone(tmp_path: Path) -> None:

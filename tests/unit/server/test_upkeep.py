@@ -90,6 +90,18 @@ def test_history_goes_when_a_tenth_more_than_the_retention_has_collected() -> No
     assert desk.proposed == [Compact(12)]
 
 
+def test_a_member_that_comes_to_lead_knows_how_old_its_history_is() -> None:
+    desk = Desk(auto_compaction_seconds=100.0)
+    desk.set(b"/a")
+    desk.beat()
+    desk.set(b"/a")
+    desk.upkeep.leadership_changed(True)
+    desk.beat(99.0)
+    assert desk.proposed == []
+    desk.beat(1.0)
+    assert desk.proposed == [Compact(2)]
+
+
 def test_a_new_leader_completes_a_cluster_just_born(desk: Desk) -> None:
     desk.applier.cluster.set_attributes(Attributes(cluster_id=1, is_legacy=True))
     desk.upkeep.leadership_changed(True)

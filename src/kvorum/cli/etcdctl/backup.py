@@ -20,7 +20,10 @@ def _back_up(call: Call) -> int:
         raise MissingArgument("Data dir required")
     if not backup_dir:
         raise MissingArgument("Backup dir required")
-    revision = back_up(Path(data_dir), Path(backup_dir), SystemClock())
+    wal_dir = call.values.text("wal-dir")
+    revision = back_up(
+        Path(data_dir), Path(backup_dir), SystemClock(), Path(wal_dir) if wal_dir else None
+    )
     print(f"backed up to {backup_dir} at index {revision}")
     return EXIT_OK
 
@@ -32,6 +35,7 @@ BACKUP = Command(
     "etcdctl backup --data-dir m1.etcd --backup-dir m1.backup",
     (
         Option("data-dir", "where the member's data is", "text", "DIR"),
+        Option("wal-dir", "where its log is, if not there", "text", "DIR"),
         Option("backup-dir", "where the copy goes: empty, or not there", "text", "DIR"),
         Option("with-v3", "taken for compatibility: everything is in one store"),
     ),
