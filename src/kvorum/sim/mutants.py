@@ -1,7 +1,7 @@
 """Bugs planted in the real code, to see whether the simulator finds them.
 
-Those of consensus, log, state and watches, and the whole table: `planting` says what they are, and
-`kvmutants` has those of the v3 API.
+Those of consensus, log, state and watches, and the whole table: `planting` says what they are,
+`clientmutants` has those of what clients are told, `kvmutants` those of the v3 API.
 """
 
 # ruff: noqa: SLF001, ANN401 -- mistakes are made where no caller may reach
@@ -38,14 +38,14 @@ from kvorum.server.driver import Driver
 from kvorum.server.logkeeper import LogKeeper
 from kvorum.server.server import Server, Transport
 from kvorum.server.upkeep import Upkeep
-from kvorum.sim import kvmutants
+from kvorum.sim import clientmutants, kvmutants
 from kvorum.sim.planting import MUTANTS, Patch, mutant, planted
 from kvorum.v2 import commands as v2
 from kvorum.wal import repair
 from kvorum.wal.memory import MemoryLogFiles
 from kvorum.wal.record import HEADER, Record, scan
 
-__all__ = ["MUTANTS", "kvmutants", "planted"]
+__all__ = ["MUTANTS", "clientmutants", "kvmutants", "planted"]
 
 # What must be durable first
 
@@ -92,6 +92,22 @@ def _forget_vote() -> list[Patch]:
         return None if state is None else HardState(state.term, 0, state.commit)
 
     return [(RawNode, "_take_hard_state", take)]
+
+
+@mutant("an entry is applied before it is durable here", "; committed are", "does not go with")
+def _apply_undurable() -> list[Patch]:
+    def take_committed(own: log.RaftLog, bytes_max: int) -> list[Entry]:
+        if own.applying == own.committed:
+            return []
+        entries = own.entries(own.applying + 1, own.committed + 1, bytes_max)
+        own.applying += len(entries)
+        return entries
+
+    has_committed = property(lambda own: own.applying < own.committed)
+    return [
+        (log.RaftLog, "take_committed", take_committed),
+        (log.RaftLog, "has_committed", has_committed),
+    ]
 
 
 @mutant(
@@ -193,7 +209,36 @@ def _forget_configuration() -> list[Patch]:
     return [(Cluster, "set_conf_state", set_conf_state)]
 
 
+@mutant("the configuration that comes with a snapshot is passed over", "counts others than")
+def _pass_over_configuration() -> list[Patch]:
+    def restore(raft: core.Raft, snapshot: SnapshotMeta) -> bool:
+        switch_to, raft.switch_to = raft.switch_to, _ignore  # type: ignore[method-assign]
+        try:
+            return original(raft, snapshot)
+        finally:
+            raft.switch_to = switch_to  # type: ignore[method-assign]
+
+    original = follower._restore
+    return [(follower, "_restore", restore)]
+
+
+def _ignore(conf_state: ConfState) -> None:
+    """Stays with the one it has."""
+
+
 # Elections and commitment
+
+
+@mutant("a member votes for everybody who asks", "changed its vote", "voted for")
+def _vote_twice() -> list[Patch]:
+    original = core.Raft._on_vote
+
+    def on_vote(raft: core.Raft, message: Message) -> None:
+        vote, raft.vote = raft.vote, 0
+        original(raft, message)
+        raft.vote = raft.vote or vote
+
+    return [(core.Raft, "_on_vote", on_vote)]
 
 
 @mutant(
