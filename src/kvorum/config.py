@@ -100,6 +100,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Where peers are served."""
     advertised_peer_urls: tuple[str, ...] = ("http://localhost:2380",)
     """What peers are told."""
+    metrics_listen_addresses: tuple[Address, ...] = ()
+    """3.x: where /metrics and /health are served, and nothing else."""
     client_tls: TlsFiles | None = None
     """What clients see on addresses that are served over TLS."""
     peer_tls: TlsFiles | None = None
@@ -156,6 +158,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A client must take its answer within this; a wait that has no answer yet is not counted."""
     cors: tuple[str, ...] = ("*",)
     """Origins that browsers may call from."""
+    host_whitelist: tuple[str, ...] = ("*",)
+    """3.x: host names that requests in the clear may be for; * is any."""
 
     verbosity: int = 0
     """0.4: 0 none, 1 debug lines, 2 raft's lines and tracebacks besides."""
@@ -232,6 +236,7 @@ def _identity_faults(config: Config) -> list[str]:
 def _address_faults(config: Config) -> list[str]:
     faults = _tls_faults("client", "", config.client_listen_addresses, config.client_tls)
     faults += _tls_faults("peer", "peer-", config.peer_listen_addresses, config.peer_tls)
+    faults += _tls_faults("metrics", "", config.metrics_listen_addresses, config.client_tls)
     for flag, addresses in (
         ("--listen-client-urls", config.client_listen_addresses),
         ("--listen-peer-urls", config.peer_listen_addresses),

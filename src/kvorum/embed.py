@@ -23,6 +23,7 @@ from typing import Any
 
 import uvloop
 
+from kvorum.api.doors import doors_of
 from kvorum.api.peers import PeerRouter
 from kvorum.api.routes import client_router
 from kvorum.api.standby import StandbyHandlers
@@ -124,6 +125,7 @@ class RunningServer:
         self._on_end = on_end
         self._credentials: _Credentials
         self._client_port = _Port(_client_limits(config), clock)
+        self._metrics_port = _Port(_client_limits(config), clock)
         self._peer_port = _Port(PEER_LIMITS, clock)
         self._transport: Transport | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -141,6 +143,7 @@ class RunningServer:
         self._credentials = _Credentials(config)
         self._peer_port.bind(config.peer_listen_addresses, self._credentials.peer)
         self._client_port.bind(config.client_listen_addresses, self._credentials.client)
+        self._metrics_port.bind(config.metrics_listen_addresses, self._credentials.metrics)
         is_legacy = config.era is Era.LEGACY
         has_data = DataDir.has_data(config.data_dir, config.wal_dir)
         if has_data and config.forgets_data:
@@ -198,7 +201,9 @@ class RunningServer:
             Pruning(server).start()
         self._tick()
         await self._wait_until_ready()
-        await self._client_port.serve(client_router(server))
+        doors = doors_of(config, client_router(server))
+        await self._client_port.serve(doors.encrypted, doors.clear)
+        await self._metrics_port.serve(doors.watched)
         if config.era is Era.MODERN:
             _log.info("ready to serve client requests")
 
@@ -266,6 +271,7 @@ class RunningServer:
             task.cancel()
             await asyncio.wait([task])
         await self._client_port.close()
+        await self._metrics_port.close()
         await self._peer_port.close()
         self._release_directory()
         if self._has_server:
@@ -362,6 +368,7 @@ class _Credentials:
         is_legacy = config.era is Era.LEGACY
         with _labelled("TLS info error: " if is_legacy else ""):
             self.client = _shown(config.client_listen_addresses, config.client_tls)
+            self.metrics = _shown(config.metrics_listen_addresses, config.client_tls)
         with _labelled("client TLS error: " if is_legacy else ""):
             self.peer = _shown(config.peer_listen_addresses, config.peer_tls)
             self.caller = caller_credentials(config.peer_tls) if config.peer_tls else None
@@ -417,14 +424,18 @@ class _Port:
             _log.info("%s, listen on %s, advertised url %s]", who, listening, ",".join(urls))
         self._is_announced = True
 
-    async def serve(self, handler: Handler) -> None:
-        """Has this handler answer from now on; who talked to the one before has to call again."""
+    async def serve(self, handler: Handler, clear: Handler | None = None) -> None:
+        """Has this handler answer from now on; who talked to the one before has to call again.
+
+        `clear` answers instead where nothing is encrypted.
+        """
         for listener in self._listeners:
             await listener.replace(handler, GRACE_SECONDS)
         if self._listeners:
             return
         for bound, shown in zip(self._sockets, self._credentials, strict=True):
-            listener = Listener(bound, handler, self._limits, self._clock, shown)
+            chosen = handler if shown is not None or clear is None else clear
+            listener = Listener(bound, chosen, self._limits, self._clock, shown)
             self._listeners.append(listener)
             await listener.start()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.process.wire import Wire
 
 from kvorum.clock import SystemClock
 from kvorum.config import Era
@@ -142,3 +143,23 @@ def test_the_log_may_have_a_directory_of_its_own(tmp_path: Path) -> None:
     with forgetful:
         forgetful.wait_log("Name the directory of its log")
         assert forgetful.wait_exit() == 1
+
+
+def test_whoever_watches_has_an_address_of_its_own(tmp_path: Path) -> None:
+    (port,) = find_free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    arguments = ["--listen-metrics-urls", url, "--host-whitelist", "etcd.example"]
+    with ServerProcess(tmp_path, era=Era.MODERN, arguments=arguments) as server:
+        server.wait_log("ready to serve client requests")
+        client = ServerProcess(tmp_path, era=Era.MODERN)
+        client.client_port = port
+        health, metrics, keys = map(client.ask, ("/health", "/metrics", "/v2/keys/"))
+        assert health == (200, b'{"health":"true","reason":""}\n')
+        assert metrics is not None
+        assert b"etcd_server_has_leader 1" in metrics[1]
+        assert keys == (404, b"404 page not found\n")
+        wire = Wire(server.client_port)
+        for host, status in (("etcd.example:1", 200), (f"127.0.0.1:{port}", 421)):
+            request = f"GET /v2/keys/ HTTP/1.1\r\nHost: {host}\r\n\r\n"
+            assert wire.ask(request.encode()).code == status
+        wire.close()

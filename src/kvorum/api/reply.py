@@ -29,6 +29,7 @@ STATUS_LINES = {
     412: b"HTTP/1.1 412 Precondition Failed\r\n",
     413: b"HTTP/1.1 413 Request Entity Too Large\r\n",
     415: b"HTTP/1.1 415 Unsupported Media Type\r\n",
+    421: b"HTTP/1.1 421 Misdirected Request\r\n",
     500: b"HTTP/1.1 500 Internal Server Error\r\n",
     501: b"HTTP/1.1 501 Not Implemented\r\n",
     503: b"HTTP/1.1 503 Service Unavailable\r\n",

@@ -237,6 +237,11 @@ FLAGS = (
         "URL,...", "", "", "More addresses where clients are served; all of them serve everything.",
     ),
     Flag(
+        GROUP_MODERN, "listen-metrics-urls", "", Kind.LISTEN_URLS, "metrics_listen_addresses",
+        "URL,...", "", "", "Where /metrics and /health are served besides, and nothing else. With"
+        " https it shows the certificate that clients see.",
+    ),
+    Flag(
         GROUP_MODERN, "advertise-client-urls", "", Kind.URLS, "advertised_client_urls", "URL,...",
         "http://localhost:2379", "", "What clients are told.",
     ),
@@ -314,6 +319,11 @@ FLAGS = (
     Flag(
         GROUP_HTTP, "cors", "cors", Kind.LIST, "cors", "ORIGIN,...", "*", "",
         "Origins that browsers may call from; * is any.",
+    ),
+    Flag(
+        GROUP_HTTP, "host-whitelist", "", Kind.LIST, "host_whitelist", "HOST,...", "*", "",
+        "Host names that requests without TLS may be for, against pages that give their own name"
+        " our address; * is any.",
     ),
     Flag(
         GROUP_TLS, "cert-file", "cert-file", Kind.PATH, "client_tls", "FILE", "", "",

@@ -190,11 +190,6 @@ _PROTECTION = (
     *_refused("cipher-suites", "which ciphers are used is OpenSSL's choice"),
     *_refused("tls-min-version", "TLS 1.2 and 1.3 are served", harmless=("", "TLS1.2")),
     *_refused("tls-max-version", "TLS 1.2 and 1.3 are served", harmless=("", "TLS1.3")),
-    *_refused(
-        "listen-metrics-urls",
-        "every client URL serves everything; name it in --listen-client-urls",
-    ),
-    *_refused("host-whitelist", "requests to any host name are answered", harmless=("", "*")),
     *_refused("auth-token", _NO_AUTHENTICATION, harmless=("simple",)),
     *_passed_over("auth-token-ttl bcrypt-cost", _NO_AUTHENTICATION),
 )  # fmt: skip

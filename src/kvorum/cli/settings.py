@@ -255,6 +255,7 @@ class _Modern(_EraSettings):
             "name": name,
             "data_dir": Path(self.text("data-dir") or f"{name}.etcd"),
             "wal_dir": self.path("wal-dir"),
+            "metrics_listen_addresses": self._addresses("listen-metrics-urls"),
             **self.retention("periodic", 0),
             **({"log_level": "debug"} if is_debug else {}),
             **self._listen("client", ""),
@@ -270,6 +271,9 @@ class _Modern(_EraSettings):
         changes[f"{side}_listen_addresses"] = tuple(map(self._listen_address, urls))
         self._check_schemes(side, prefix, urls, files)
         return changes
+
+    def _addresses(self, name: str) -> tuple[Address, ...]:
+        return tuple(map(self._listen_address, self._urls(name)))
 
     def _urls(self, name: str) -> tuple[str, ...]:
         one = self.given.get(name)

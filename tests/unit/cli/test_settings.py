@@ -255,6 +255,17 @@ def test_addresses_for_http_are_more_of_the_same() -> None:
     assert [one.port for one in made.client_listen_addresses] == [1, 8080]
 
 
+def test_metrics_have_addresses_of_their_own() -> None:
+    made = config(
+        "--listen-metrics-urls http://127.0.0.1:8080,https://[::1]:81 --cert-file c --key-file k"
+    )
+    assert made.metrics_listen_addresses == (
+        Address("127.0.0.1", 8080),
+        Address("::1", 81, is_tls=True),
+    )
+    assert "for metrics url https://[::1]:81" in faults("--listen-metrics-urls https://[::1]:81")[0]
+
+
 def test_the_log_may_be_elsewhere() -> None:
     assert config("--wal-dir /fast/wal").wal_dir == Path("/fast/wal")
 
