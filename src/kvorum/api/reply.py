@@ -118,6 +118,8 @@ class Replies:
 
     def redirect(self, exchange: Exchange, status: int, location: bytes) -> None:
         """Sends the client elsewhere; only people get a body, and only where the era had one."""
+        # It may be a URL that another machine told of itself, whatever that was.
+        location = location.translate(None, b"\r\n")
         head = STATUS_LINES[status] + b"Location: " + location + b"\r\n"
         head += self.cors.lines(exchange)
         body = b""

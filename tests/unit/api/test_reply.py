@@ -60,6 +60,12 @@ def test_every_reply_carries_cors(send: Callable[[Replies, Any], None]) -> None:
     assert exchange.head.endswith(lines_for(b"*"))
 
 
+def test_a_redirect_is_one_line_wherever_it_leads() -> None:
+    exchange: Any = Exchange()
+    Replies((), LEGACY).redirect(exchange, 307, b"http://h:1\r\nSet-Cookie: a/v2/keys/")
+    assert exchange.head == STATUS_LINES[307] + b"Location: http://h:1Set-Cookie: a/v2/keys/\r\n"
+
+
 OURS = [error for error in RequestError.by_v2_code.values() if error.__module__ == "kvorum.errors"]
 
 
