@@ -34,7 +34,7 @@ from kvorum.net.connection import Handler, Limits
 from kvorum.net.listener import Listener, bind
 from kvorum.net.tls import Credentials, caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
-from kvorum.server.bootstrap import NoSeat, open_member, sit_down
+from kvorum.server.bootstrap import NoSeat, open_member, refuse_second_birth, sit_down
 from kvorum.server.discovery import keep_registered
 from kvorum.server.files import DiskFiles
 from kvorum.server.pruning import Pruning
@@ -155,6 +155,8 @@ class RunningServer:
         if info is not None:
             await self._stand_by(Standby(config, info.machines, info.sync_interval))
         else:
+            if not is_legacy and not has_data:
+                await refuse_second_birth(config)
             open_files = partial(self._open_files, forgets_data=config.forgets_data)
             opened = await open_member(config, self._clock, open_files, has_data=has_data)
             if isinstance(opened, NoSeat):

@@ -67,8 +67,11 @@ def read_caller(headers: Mapping[bytes, bytes], cluster_id: int, own_id: MemberI
         fault = "this address only talks to kvorum members"
     elif headers.get(b"x-kvorum-protocol") != VERSION:
         fault = f"this member speaks version {VERSION.decode()} of the protocol between members"
-    elif _number(headers, b"x-kvorum-cluster-id") != cluster_id:
-        fault = "this member belongs to another cluster"
+    elif (other := _number(headers, b"x-kvorum-cluster-id")) != cluster_id:
+        fault = (
+            "this member belongs to another cluster: cluster ID mismatch,"
+            f" {cluster_id:x} against the caller's {other:x}"
+        )
     elif _number(headers, b"x-kvorum-target-id") != own_id:
         fault = "another member answers at this address"
     else:

@@ -45,7 +45,14 @@ from kvorum.raft.types import (
 )
 from kvorum.server.discovery import find_founders, find_peers
 from kvorum.server.files import Files, Identity, LogMetadata
-from kvorum.server.joining import find_seat, join, join_once, peer_access
+from kvorum.server.joining import (
+    check_cluster,
+    check_first_start,
+    find_seat,
+    join,
+    join_once,
+    peer_access,
+)
 from kvorum.server.rebirth import stand_alone
 from kvorum.server.seats import Seat
 from kvorum.server.server import Opened
@@ -120,6 +127,18 @@ async def _begin_modern(config: Config, clock: Clock, files: Files) -> Opened:
     elif config.initial_cluster_state == "existing":
         return sit_down(config, files, await find_seat(config))
     return _found(files, _together(config))
+
+
+async def refuse_second_birth(config: Config) -> None:
+    """Sees to it that a first member of a 3.x cluster is born once; for empty directories.
+
+    Raises:
+        ConfigError: the settings cannot start a member.
+        UnavailableError: the others know it already.
+    """
+    config.validate_bootstrap()
+    if config.initial_cluster and config.initial_cluster_state == "new":
+        await check_first_start(config, _together(config).identity.member_id)
 
 
 def _found(files: Files, metadata: LogMetadata) -> Opened:
@@ -203,7 +222,7 @@ async def _return(config: Config, identity: Identity, cluster: Cluster) -> None:
     """Tells whom the data knows, and tells them of a new address.
 
     Raises:
-        UnavailableError: the address is another's.
+        UnavailableError: the address is another's, or the peers are another cluster's.
     """
     others = [member for member in cluster if member.id != identity.member_id]
     urls = ",".join(member.peer_urls[0] for member in others)
@@ -217,6 +236,8 @@ async def _return(config: Config, identity: Identity, cluster: Cluster) -> None:
                 f"{config.name} is not allowed to join the cluster with existing URL {own_urls[0]}:"
                 f" {member.name} is reached there. Give this machine another -peer-addr"
             )
+    if config.peers:
+        await check_cluster(config, identity.cluster_id)
     own = cluster.members.get(identity.member_id)
     if own is not None and others and own.peer_urls != own_urls:
         # The others still call at the old address, so we could never hear of a leader.

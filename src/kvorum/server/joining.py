@@ -198,10 +198,7 @@ async def find_seat(config: Config) -> Seat:
 def _seat_in(listing: MemberListing, own: ListedMember, name: str) -> Seat:
     """A seat that was just added. One that tells its name was taken, and its holder has voted."""
     if own.name:
-        raise UnavailableError(
-            f"member {own.id} has already been bootstrapped, and its data is not here. Remove it"
-            " from the cluster and add it anew: without its data it must not vote as the same"
-        )
+        raise _bootstrapped(own.id)
     names = {member.name: member.id for member in listing.members}
     if name in names:
         raise UnavailableError(
@@ -212,6 +209,67 @@ def _seat_in(listing: MemberListing, own: ListedMember, name: str) -> Seat:
         int(member.id, 16): member.peer_urls[0] for member in listing.members if member is not own
     }
     return Seat(int(listing.cluster_id, 16), int(own.id, 16), 0, peers)
+
+
+async def check_first_start(config: Config, member_id: MemberId) -> None:
+    """Makes sure that nobody has seen this first member of a 3.x cluster before.
+
+    Where nobody answers it is a first start indeed, as far as anybody can tell.
+
+    Raises:
+        UnavailableError: it was started before, so its data is lost, and with it its votes.
+    """
+    urls = [url for urls in config.initial_cluster.values() for url in urls]
+    for listing in await _ask_members(config, urls):
+        for member in listing.members:
+            # Who is started tells where it serves clients; its name was known before.
+            if int(member.id, 16) == member_id and member.client_urls:
+                raise _bootstrapped(member.id)
+
+
+async def check_cluster(config: Config, cluster_id: int) -> None:
+    """Makes sure that a 0.4 machine's data goes with the peers it was given, if they answer.
+
+    Raises:
+        UnavailableError: all of them that do belong to another cluster.
+    """
+    scheme, _ = peer_access(config)
+    peers = filter(None, map(str.strip, config.peers))
+    listings = await _ask_members(config, [f"{scheme}://{peer}" for peer in peers])
+    others = {listing.cluster_id for listing in listings}
+    if others and all(int(other, 16) != cluster_id for other in others):
+        raise UnavailableError(
+            f"{config.name} holds data of another cluster than its peers"
+            f" [{' '.join(config.peers)}]: cluster ID mismatch, {cluster_id:x} here and"
+            f" {', '.join(sorted(others))} there. Start it without -peers to go on with its data,"
+            f" or with -force to let it join them as a new machine"
+        )
+
+
+async def _ask_members(config: Config, urls: Iterable[str]) -> list[MemberListing]:
+    """What members tell, of those at these URLs that answer; all are asked at once."""
+    _, credentials = peer_access(config)
+
+    async def ask(url: str) -> MemberListing | None:
+        try:
+            reply = await http_request(
+                f"{url}/members", "GET", {}, b"", patience_of(config), credentials
+            )
+            return msgspec.json.decode(reply.body, type=MemberListing)
+        except (UnavailableError, *FAULTS) as error:
+            _log.debug("cannot get the members from %s: %s", url, error)
+            return None
+
+    own = config.advertised_peer_urls
+    answers = await asyncio.gather(*(ask(url) for url in urls if url not in own))
+    return [answer for answer in answers if answer is not None]
+
+
+def _bootstrapped(member_id: str) -> UnavailableError:
+    return UnavailableError(
+        f"member {member_id} has already been bootstrapped, and its data is not here. Remove it"
+        " from the cluster and add it anew: without its data it must not vote as the same"
+    )
 
 
 def _read_seat(reply: HttpReply) -> Seat:

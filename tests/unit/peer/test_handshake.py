@@ -38,7 +38,7 @@ def test_request_may_say_where_the_caller_listens() -> None:
     [
         (b"upgrade", b"websocket", "only talks to kvorum members"),
         (b"x-kvorum-protocol", b"2", "speaks version 1"),
-        (b"x-kvorum-cluster-id", b"c2", "another cluster"),
+        (b"x-kvorum-cluster-id", b"c2", "another cluster: cluster ID mismatch"),
         (b"x-kvorum-cluster-id", b"junk", "another cluster"),
         (b"x-kvorum-target-id", b"a", "another member"),
         (b"x-kvorum-member-id", b"0", "does not say who it is"),

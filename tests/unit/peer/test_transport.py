@@ -203,7 +203,8 @@ def test_other_cluster_is_refused_and_each_side_says_so_once(
     scheme = "https" if Wire.is_tls else "http"
     assert sorted(record.getMessage().partition("127.0.0.1")[0] for record in caplog.records) == [
         f"cannot reach the peer at {scheme}://",
-        "m1: refused a call of 2: this member belongs to another cluster",
+        "m1: refused a call of 2: this member belongs to another cluster: cluster ID mismatch,"
+        " c1 against the caller's bad",
     ]
     assert "refused: this member belongs to another cluster" in caplog.text
 

@@ -1,5 +1,7 @@
 """Which member a process is, from its settings and its files."""
 
+import asyncio
+
 import msgspec
 import pytest
 from tests.unit.server.conftest import Member, MemoryCluster, MemoryFiles
@@ -141,6 +143,54 @@ def test_a_member_does_not_take_the_address_of_another(
     with pytest.raises(UnavailableError, match="machine2 is not allowed to join") as caught:
         second.start()
     assert "existing URL http://127.0.0.1:7003: machine3 is reached there" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_asked"),
+    [
+        ({}, True),
+        ({"initial_cluster": {}}, False),
+        ({"initial_cluster_state": "existing"}, False),
+    ],
+)
+def test_a_first_member_is_born_once(
+    cluster: MemoryCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    is_asked: bool,
+) -> None:
+    asked: list[MemberId] = []
+
+    async def check_first_start(config: Config, member_id: MemberId) -> None:
+        del config
+        asked.append(member_id)
+
+    monkeypatch.setattr(bootstrap, "check_first_start", check_first_start)
+    config = modern_config("m2")
+    first = cluster.add(config)
+    first.start()
+    asyncio.run(bootstrap.refuse_second_birth(msgspec.structs.replace(config, **changes)))
+    assert asked == [first.server.member_id] * is_asked
+
+
+def test_data_is_held_against_the_peers_that_are_given(
+    cluster: MemoryCluster, single: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[int] = []
+
+    async def check_cluster(config: Config, cluster_id: int) -> None:
+        del config
+        checked.append(cluster_id)
+
+    monkeypatch.setattr(bootstrap, "check_cluster", check_cluster)
+    cluster.settle()
+    cluster_id = single.server.cluster_id
+    single.crash()
+    single.start()
+    single.crash()
+    single.config = msgspec.structs.replace(single.config, peers=("h:1",))
+    single.start()
+    assert checked == [cluster_id]
 
 
 def test_a_seat_that_is_taken_needs_no_service(

@@ -300,3 +300,54 @@ def test_a_name_that_another_member_has_is_refused(peers_of: MakePeers) -> None:
     peers_of({"http://127.0.0.1:2381/members": listing(other, M2)})
     with pytest.raises(UnavailableError, match='cluster, 7, is called "m2" already'):
         run(joining.find_seat(MODERN))
+
+
+def started(member: joining.ListedMember) -> joining.ListedMember:
+    return msgspec.structs.replace(member, name="m2", client_urls=("http://127.0.0.1:2379",))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        HttpReply(404, {}, b"404 page not found"),
+        listing(M1),
+        listing(M1, M2),
+        listing(M1, msgspec.structs.replace(M2, name="m2")),
+        listing(started(M1), M2),
+    ],
+)
+def test_a_first_start_is_one_that_nobody_has_seen(
+    peers_of: MakePeers, answer: HttpReply | None
+) -> None:
+    peers = peers_of({"http://127.0.0.1:2381/members": answer} if answer else {})
+    asyncio.run(joining.check_first_start(MODERN, 2))
+    assert [url for _, url, _ in peers.asked] == ["http://127.0.0.1:2381/members"]
+
+
+def test_a_second_first_start_is_refused(peers_of: MakePeers) -> None:
+    config = msgspec.structs.replace(
+        MODERN, initial_cluster={**MODERN.initial_cluster, "m3": ("http://127.0.0.1:2383",)}
+    )
+    peers_of({"http://127.0.0.1:2383/members": listing(M1, started(M2))})
+    with pytest.raises(UnavailableError, match="member 2 has already been bootstrapped"):
+        asyncio.run(joining.check_first_start(config, 2))
+
+
+def of_cluster(cluster_id: str) -> HttpReply:
+    return HttpReply(200, {}, msgspec.json.encode(joining.MemberListing(cluster_id, [])))
+
+
+@pytest.mark.parametrize("others", [[], ["ab"], ["ab", "cd"]])
+def test_data_goes_with_peers_of_its_cluster(peers_of: MakePeers, others: list[str]) -> None:
+    urls = (f"http://127.0.0.1:{port}/members" for port in (7001, 7003))
+    peers_of(dict(zip(urls, map(of_cluster, others), strict=False)))
+    asyncio.run(joining.check_cluster(CONFIG, 0xAB))
+
+
+def test_data_of_another_cluster_is_refused(peers_of: MakePeers) -> None:
+    peers_of({"http://127.0.0.1:7003/members": of_cluster("cd")})
+    with pytest.raises(UnavailableError, match="machine2 holds data of another cluster") as caught:
+        asyncio.run(joining.check_cluster(CONFIG, 0xAB))
+    assert "cluster ID mismatch, ab here and cd there" in str(caught.value)
+    assert "-force to let it join them" in str(caught.value)
