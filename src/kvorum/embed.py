@@ -32,6 +32,7 @@ from kvorum.config import Address, Config, Era, TlsFiles
 from kvorum.errors import ConfigError
 from kvorum.net.connection import Handler, Limits
 from kvorum.net.listener import Listener, bind
+from kvorum.net.notify import READY, notify
 from kvorum.net.tls import Credentials, caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
 from kvorum.server.bootstrap import NoSeat, open_member, refuse_second_birth, sit_down
@@ -104,6 +105,7 @@ async def _serve(config: Config) -> int:
             await starting
     else:
         starting.result()
+        notify(READY)
     await asked
     await running.stop()
     return running.exit_code

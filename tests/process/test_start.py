@@ -1,5 +1,6 @@
 """How soon a server answers. Shown with `pytest -rP`, never asserted: machines differ."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,16 @@ def test_whoever_watches_has_an_address_of_its_own(tmp_path: Path) -> None:
             request = f"GET /v2/keys/ HTTP/1.1\r\nHost: {host}\r\n\r\n"
             assert wire.ask(request.encode()).code == status
         wire.close()
+
+
+@pytest.mark.parametrize("era", Era)
+def test_a_service_manager_is_told_when_it_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, era: Era
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(20)
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with ServerProcess(tmp_path, era=era) as server:
+            assert manager.recv(100) == b"READY=1"
+            assert server.ask("/version") is not None
