@@ -36,7 +36,6 @@ from kvorum.net.notify import READY, notify
 from kvorum.net.tls import Credentials, caller_credentials, server_credentials
 from kvorum.peer.transport import Transport
 from kvorum.server.bootstrap import NoSeat, open_member, refuse_second_birth, sit_down
-from kvorum.server.discovery import keep_registered
 from kvorum.server.files import DiskFiles
 from kvorum.server.pruning import Pruning
 from kvorum.server.server import Opened, Server
@@ -167,6 +166,8 @@ class RunningServer:
             else:
                 await self._take_part(opened)
         if is_legacy and config.discovery:
+            from kvorum.server.discovery import keep_registered  # noqa: PLC0415 -- few need it
+
             is_new = info is None and not has_data
             keeping = keep_registered(config, is_new=is_new)
             self._registration = asyncio.get_running_loop().create_task(keeping)

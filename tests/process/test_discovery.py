@@ -213,6 +213,26 @@ def test_real_members_take_our_server_for_their_service(
     wait_until(lambda: all(machines_of(one) == urls for one in members), 20, "two members")
 
 
+@pytest.mark.parametrize("era", Era)
+def test_a_real_server_is_a_service_for_us(
+    started: list[ServerProcess], tmp_path: Path, era: Era
+) -> None:
+    program = find_program("3.5.1", "etcd")
+    real = ServerProcess(tmp_path, name="service", era=Era.MODERN, program=[program])
+    members = make_members(tmp_path, real, era, 2)
+    started += [real, *members]
+    real.start()
+    real.wait_ready()
+    if era is Era.MODERN:
+        set_size(real, "2")
+    for member in members:
+        member.start()
+    for member in members:
+        member.wait_ready()
+    urls = {member.client_url for member in members}
+    wait_until(lambda: all(machines_of(one) == urls for one in members), 20, "two members")
+
+
 def member_id(server: ServerProcess) -> str:
     with server.client() as client:
         url = f"{client.machines[0]}/v2/members"

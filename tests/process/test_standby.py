@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import etcd
 import pytest
 from tests.process.test_members import FORM, Answer, curl
 
@@ -114,6 +115,12 @@ def test_one_machine_more_sends_its_clients_to_the_leader(machines: Machines) ->
         client.put("/a", "2")
         assert client.get("/a").node.value == "2"
         assert len(client.list_machines()) == 3
+    python = etcd.Client(host=fourth.host, port=fourth.client_port)
+    try:
+        assert python.read("/a").value == "2"
+        assert python.write("/a", "3").action == "set"
+    finally:
+        python.http.clear()
     info = json.loads((fourth.data_dir / "standby_info").read_bytes())
     assert info["Running"] is True
     assert [one["name"] for one in info["Cluster"]] == machines.names()
@@ -137,6 +144,11 @@ def test_a_dead_member_is_removed_and_its_seat_taken(machines: Machines) -> None
     # The dead one comes back to a full cluster, and has to wait in turn.
     dead.start()
     dead.wait_log("machine3 starting in standby mode")
+    # It died while it removed what it held, once a seat was given.
+    dead.kill()
+    (dead.data_dir / "member" / "db").unlink()
+    dead.start()
+    wait_until(lambda: dead.log().count("in standby mode") == 2, 20, "it to stand by again")
     machines.wait_names(1, 2, 4)
     wait_until(lambda: write(dead, "3") == 307, 20, "a redirect")
     machines.configure(activeSize=4)

@@ -43,7 +43,6 @@ from kvorum.raft.types import (
     HardState,
     SnapshotMeta,
 )
-from kvorum.server.discovery import find_founders, find_peers
 from kvorum.server.files import Files, Identity, LogMetadata
 from kvorum.server.joining import (
     check_cluster,
@@ -103,7 +102,11 @@ async def open_member(
 
 
 async def _begin_legacy(config: Config, clock: Clock, files: Files) -> Opened | NoSeat:
-    peers = await find_peers(config, clock) if config.discovery else config.peers
+    peers = config.peers
+    if config.discovery:
+        from kvorum.server import discovery  # noqa: PLC0415 -- few need it
+
+        peers = await discovery.find_peers(config, clock)
     if not peers:
         return _found(files, _alone(config, clock))
     try:
@@ -117,10 +120,12 @@ async def _begin_legacy(config: Config, clock: Clock, files: Files) -> Opened | 
 
 async def _begin_modern(config: Config, clock: Clock, files: Files) -> Opened:
     if config.discovery:
+        from kvorum.server import discovery  # noqa: PLC0415 -- few need it
+
         # The cluster is the token's, wherever its service is reached.
         token = urlsplit(config.discovery).path.rstrip("/")
         own_id = _stable_id(token, *sorted(config.advertised_peer_urls))
-        founders = await find_founders(config, clock, own_id)
+        founders = await discovery.find_founders(config, clock, own_id)
         config = msgspec.structs.replace(
             config, initial_cluster=founders, initial_cluster_token=token
         )

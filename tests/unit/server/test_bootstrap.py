@@ -11,7 +11,7 @@ from kvorum.errors import ClusterFull, ConfigError, StorageError, UnavailableErr
 from kvorum.membership import Member as Founder
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import Entry, HardState, MemberId, SnapshotMeta
-from kvorum.server import bootstrap
+from kvorum.server import bootstrap, discovery
 from kvorum.server.bootstrap import NoSeat, load_log
 from kvorum.server.files import Identity, LogMetadata
 from kvorum.server.seats import Seat
@@ -72,7 +72,7 @@ def test_members_that_share_a_token_are_one_cluster(
         asked[config.name] = member_id
         return URLS
 
-    monkeypatch.setattr(bootstrap, "find_founders", find_founders)
+    monkeypatch.setattr(discovery, "find_founders", find_founders)
     members = []
     for name, host in zip(URLS, ("service", "10.0.0.9", "service/"), strict=True):
         url = f"http://{host.rstrip('/')}:4001/v2/keys/8d9c{'/' * host.endswith('/')}"
@@ -99,7 +99,7 @@ def test_a_machine_joins_through_the_peers_its_token_tells(
         assert config.peers == ("127.0.0.1:7001",)
         return Seat(9, 2, 0, {1: "http://127.0.0.1:7001"})
 
-    monkeypatch.setattr(bootstrap, "find_peers", find_peers)
+    monkeypatch.setattr(discovery, "find_peers", find_peers)
     monkeypatch.setattr(bootstrap, "join", join)
     first, second = (
         cluster.add(cluster.legacy_config(number, discovery="http://service/8d9c", peers=("h:1",)))
@@ -199,7 +199,7 @@ def test_a_seat_that_is_taken_needs_no_service(
     cluster.settle()
     single.crash()
     single.config = msgspec.structs.replace(single.config, discovery="http://service/8d9c")
-    monkeypatch.delattr(bootstrap, "find_peers")
+    monkeypatch.delattr(discovery, "find_peers")
     single.start()
     assert cluster.leader() is single
 
