@@ -34,11 +34,16 @@ V3: list[Command] = [
 ]
 BATCHES = [
     encode_batch(Batch(1 << 62, 1 << 40, COMMANDS)),
+    b"\x94\x01\x02\x90\xc0",  # of a newer version: a field more
     encode_batch(Batch(1, 2, [*V3, SetPeerUrls(1, ("http://h:1",))])),
 ]
 CONTEXT = encode_membership_change(MembershipChange(5, MEMBER, 9, (7, True), 8))
 STEPS = tuple(ConfChangeSingle(kind, 7) for kind in ConfChangeType)
-CHANGES = [encode_conf_change(ConfChange(STEPS, CONTEXT)), encode_conf_change(ConfChange())]
+CHANGES = [
+    encode_conf_change(ConfChange(STEPS, CONTEXT)),
+    encode_conf_change(ConfChange()),
+    b"\x93\x90\xc4\x00\xc0",
+]
 
 
 @fuzz

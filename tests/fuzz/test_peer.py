@@ -28,7 +28,9 @@ PAYLOAD = msgspec.msgpack.encode(MESSAGES)
 FRAMES = encode_messages(MESSAGES) + encode_frame(FrameKind.END) + encode_messages([])
 TRIPLES = [Triple(table, b"key", b"value" * 5) for table in Table]
 IMAGE = b"".join(encode_image(TRIPLES, (5, 2), 20))
-IMAGE_PAYLOADS = [msgspec.msgpack.encode(one) for one in (TRIPLES, Trailer(4, 5, 2), [])]
+IMAGE_PAYLOADS = [
+    msgspec.msgpack.encode(one) for one in (TRIPLES, Trailer(4, 5, 2), [], ["end", 0, 5, 2, None])
+]
 
 CLUSTER, OWN = 0xC1, 0xB
 CALL = {

@@ -22,6 +22,7 @@ YAML_SEEDS = (
 )
 TOML_SEEDS = (
     WHOLE.encode(),
+    b"snapshot = true\nsnapshot_count = 5\nretry_interval = 1.5\npeers = [1]\nx = { y = 1 }\n",
     b"name = 2026-11-25T01:02:03+01:00\nsnapshot_count = 0x_ff\n[[peers]]\na.b = { c = 1e5 }\n",
 )
 
@@ -31,6 +32,7 @@ TEXTS = (
     b"127.0.0.1:4001",
     b"[::1]:1",
     b"1000",
+    b"9" * 20,
     b"1.5",
     b"true",
     b"revision",
@@ -101,6 +103,7 @@ def test_flags_and_variables_are_read_or_refused(
 
 
 @fuzz
-@given(st.sampled_from(sorted(SPELLINGS)), _texts)
-def test_any_value_of_any_flag_is_read_or_refused(name: str, text: str) -> None:
-    start([f"-{name}={text}"], {})
+@given(_texts)
+def test_any_value_of_any_flag_is_read_or_refused(text: str) -> None:
+    for name in SPELLINGS:
+        start([f"-{name}={text}"], {})

@@ -150,6 +150,8 @@ class _Reader:
         assert isinstance(head, Head)
         if parse_name(name) != (head.sequence, head.next_index):
             raise self._damage(name, 0, f"the file holds segment {head.sequence}: it was renamed")
+        if not 0 < head.allocated_bytes <= SEGMENT_BYTES_MAX:
+            raise self._damage(name, 0, f"no segment has {head.allocated_bytes} bytes")
         if self.segments:
             self._check_follows(name, head, record)
         self._feed(name, record, head)

@@ -43,6 +43,8 @@ class Recovered(Struct):
 class LogState:
     """Where a log stands, without its entries.
 
+    Raises LocalProtocolError when the head is of no log: it breaks rule 3 or 4.
+
     Attributes:
         first_index: of the entries still there; `first_index - 1 <= last_index`.
         last_index: of the last entry, or where the next one follows.
@@ -55,6 +57,9 @@ class LogState:
         self.last_index = head.next_index - 1
         self.hard_state = head.hard_state
         self.snapshot = head.snapshot
+        last = self.last_index
+        if self.hard_state.commit > last or not 0 <= self.snapshot.index <= last:
+            raise LocalProtocolError(f"a log that ends at {last} is not the one of its own head")
         # Where each term begins, rising in both; nothing is known of indexes before the first.
         self._term_starts: list[tuple[Index, Term]] = []
 

@@ -10,8 +10,9 @@ import pytest
 from kvorum.errors import StorageError
 from kvorum.raft.types import Entry, EntryType, HardState, SnapshotMeta
 from kvorum.wal.memory import MemoryLogFiles, StepSyncer
-from kvorum.wal.record import HEADER, Encoder, Record, RecordType, decode
+from kvorum.wal.record import HEADER, Encoder, Head, Record, RecordType, decode
 from kvorum.wal.repair import Report, verify, verify_files
+from kvorum.wal.segment import segment_name
 from kvorum.wal.wal import Wal
 
 SEGMENT_BYTES = 3584
@@ -259,6 +260,23 @@ def test_length_beyond_the_segment_is_damage() -> None:
     damage = verify_files(changed(last_name(), flip(last.offset + 5))).damage
     assert damage is not None
     assert damage.offset == last.offset
+
+
+@pytest.mark.parametrize("size", [-1, 0, (1 << 32) + 1])
+def test_size_that_no_segment_has_is_damage(size: int) -> None:
+    head = Head(1, size, 1, b"meta", HardState(), SnapshotMeta())
+    data = Encoder(0, 0).encode(RecordType.HEAD, head, 0)
+    damage = verify_files(disk_of({segment_name(1, 1): data})).damage
+    assert damage is not None
+    assert f"no segment has {size} bytes" in str(damage)
+
+
+def test_head_that_contradicts_itself_is_damage() -> None:
+    head = Head(1, SEGMENT_BYTES, 1, b"meta", HardState(1, 0, 1), SnapshotMeta())
+    data = Encoder(0, 0).encode(RecordType.HEAD, head, 0)
+    damage = verify_files(disk_of({segment_name(1, 1): data})).damage
+    assert damage is not None
+    assert "not the one of its own head" in str(damage)
 
 
 def test_missing_segment_is_damage() -> None:

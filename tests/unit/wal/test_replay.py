@@ -106,6 +106,21 @@ def test_later_head_must_agree() -> None:
         replay.feed(Head(3, 4096, 3, b"meta", HardState(1, 0, 1), SnapshotMeta()))
 
 
+@pytest.mark.parametrize(
+    ("hard_state", "marker"),
+    [
+        (HardState(1, 0, 5), SnapshotMeta()),
+        (HardState(), SnapshotMeta(5)),
+    ],
+)
+def test_a_head_beyond_its_own_log_is_refused(hard_state: HardState, marker: SnapshotMeta) -> None:
+    Replay(Head(1, 4096, 6, b"meta", hard_state, marker))
+    with pytest.raises(LocalProtocolError, match="ends at 4 is not the one of its own head"):
+        Replay(Head(1, 4096, 5, b"meta", hard_state, marker))
+    with pytest.raises(LocalProtocolError, match="not the one of its own head"):
+        Replay(Head(1, 4096, 6, b"meta", hard_state, SnapshotMeta(-1)))
+
+
 steps = st.lists(
     st.tuples(st.sampled_from(["append", "mark"]), st.integers(0, 6), st.integers(0, 2)),
     max_size=40,
