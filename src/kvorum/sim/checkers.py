@@ -14,9 +14,12 @@ and watches have had time, holds what clients were told against what the log did
     calls         see `kvjudge` and `leasejudge`
     watches       see `watches`
     time          nothing is left whose time was over long ago
+    space         the log was cut, in memory and on disk
 
 Each raises a Violation that says in words what does not hold.
 """
+
+# ruff: noqa: SLF001 -- a judge looks where no client may
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -86,6 +89,7 @@ class Judges:
         for process in processes:
             check_expired(process)
             leasejudge.check_overdue(process)
+            check_log_size(process)
         self.check_history(history)
         for watch in watched:
             watches.check(watch, self.reference, is_current=True)
@@ -150,6 +154,19 @@ def check_expired(process: Process) -> None:
     lateness_ns = server.clock.wall_ns() - due_ns
     if lateness_ns > EXPIRY_LATENESS_NS:
         raise Violation(f"{process.name} leads and has a key {lateness_ns / 1e9:.1f} s overdue")
+
+
+def check_log_size(process: Process) -> None:
+    """In memory and on disk the log holds no more than somebody may still need."""
+    server = process.server
+    log, count = raft_of(server).log, server.config.snapshot_count
+    kept = log.applied - log.first_index + 1
+    if server.config.snapshot and kept > 2 * count + 1:
+        raise Violation(f"{process.name} keeps {kept} entries in memory, to be cut at {count}")
+    needless = min(server._backend.durable_index, log.first_index - 1)
+    left = [one.name for one in server._wal._segments[:-1] if one.last_index <= needless]
+    if len(left) > 1:
+        raise Violation(f"{process.name} keeps {left}, though nobody needs {needless} any more")
 
 
 def check_order(told: Sequence[Told]) -> None:

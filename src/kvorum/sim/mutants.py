@@ -23,6 +23,7 @@ from kvorum.mvcc.watch import Watcher, WatcherState, WatchHub
 from kvorum.raft import confchange, core, follower, leader, log, quorum
 from kvorum.raft.rawnode import RawNode, Ready
 from kvorum.raft.readindex import Read, ReadIndex
+from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.tracker import Tracker
 from kvorum.raft.types import (
     ConfChangeType,
@@ -122,6 +123,16 @@ def _release_early() -> list[Patch]:
         keeper._wal.release(keeper._backend.applied[0])
 
     return [(LogKeeper, "keep", keep)]
+
+
+@mutant("the log on disk is never cut", "though nobody needs")
+def _release_never() -> list[Patch]:
+    return [(LogKeeper, "durable", lambda _: None)]
+
+
+@mutant("the log in memory is never cut", "entries in memory")
+def _keep_all() -> list[Patch]:
+    return [(MemoryStorage, "compact", lambda _storage, _index: None)]
 
 
 @mutant(

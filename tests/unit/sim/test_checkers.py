@@ -11,6 +11,7 @@ from tests.unit.sim.conftest import Judged
 
 from kvorum.apply.commands import Batch, Command, encode_batch
 from kvorum.raft.types import Entry
+from kvorum.server.logkeeper import LogKeeper
 from kvorum.sim import linearizability
 from kvorum.sim.calls import Call
 from kvorum.sim.checkers import (
@@ -19,6 +20,7 @@ from kvorum.sim.checkers import (
     check_deleted_trees,
     check_expired,
     check_local_reads,
+    check_log_size,
     check_order,
     check_seats,
 )
@@ -222,6 +224,30 @@ def test_a_leader_lets_nothing_stay_long_after_its_time(one: Judged) -> None:
         check_expired(one.processes[0])
     one.first.server.is_leader = False
     check_expired(one.processes[0])
+
+
+def test_a_log_that_nobody_needs_any_more_is_cut() -> None:
+    world = Judged(snapshot_count=5)
+    for number in range(400):
+        world.write(v2.Set(b"/k", b"v" * 200 + b"%d" % number))
+    (process,) = world.processes
+    check_log_size(process)
+    server = world.first.server
+    server._log_keeper._snapshot_count = 1 << 30
+    for number in range(20):
+        world.write(v2.Set(b"/k", b"%d" % number))
+    with pytest.raises(Violation, match="entries in memory, to be cut at 5"):
+        check_log_size(process)
+
+
+def test_segments_that_nobody_needs_any_more_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Judged(snapshot_count=5)
+    monkeypatch.setattr(LogKeeper, "durable", lambda _: None)
+    for number in range(400):
+        world.write(v2.Set(b"/k", b"v" * 200 + b"%d" % number))
+    world.advance(6.0)  # the backend commits behind
+    with pytest.raises(Violation, match="though nobody needs"):
+        check_log_size(world.processes[0])
 
 
 def finish(world: Judged, *operations: Operation) -> None:
