@@ -21,6 +21,9 @@ fuzz = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
+fuzz_less = settings(fuzz, max_examples=max(1, EXAMPLES // 4))
+"""For tests that take their time for each input."""
+
 NUMBERS = [
     number.to_bytes(size, order)
     for size in (1, 2, 4, 8)

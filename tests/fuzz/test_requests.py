@@ -5,9 +5,9 @@ from typing import TypeAlias
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from tests.fuzz.mutations import EXAMPLES, fuzz, mutated
+from tests.fuzz.mutations import fuzz, fuzz_less, mutated
 from tests.unit.protocol.conftest import Wire, read_statuses
 from tests.unit.server.conftest import MemoryCluster
 
@@ -203,19 +203,15 @@ def serve(config: Config, requests: list[bytes], make_router: MakeRouter) -> Non
         assert not isinstance(cluster.write(Set(b"/still/here")), UnavailableError)
 
 
-fuzz_ports = settings(fuzz, max_examples=max(1, EXAMPLES // 4))
-"""A whole member for each example takes its time."""
-
-
 @pytest.mark.parametrize("config", CONFIGS, ids=["0.4", "3.x"])
-@fuzz_ports
+@fuzz_less
 @given(requests=conversations(OF_CLIENTS))
 def test_the_client_port_answers_anything(config: Config, requests: list[bytes]) -> None:
     serve(config, requests, client_router)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["0.4", "3.x"])
-@fuzz_ports
+@fuzz_less
 @given(requests=conversations(OF_PEERS))
 def test_the_peer_port_answers_anything(config: Config, requests: list[bytes]) -> None:
     serve(config, requests, lambda server: PeerRouter(server, lambda one: one.refuse(400)))

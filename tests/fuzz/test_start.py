@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from tests.fuzz.mutations import fuzz, mutated
+from tests.fuzz.mutations import fuzz, fuzz_less, mutated
 from tests.unit.cli.test_configfile import MODERN, WHOLE
 
 from kvorum.cli import commandline, configfile, settings
@@ -102,7 +102,7 @@ def test_flags_and_variables_are_read_or_refused(
     start(arguments, environment)
 
 
-@fuzz
+@fuzz_less
 @given(_texts)
 def test_any_value_of_any_flag_is_read_or_refused(text: str) -> None:
     for name in SPELLINGS:
