@@ -1,12 +1,16 @@
 """What other members send: frames, messages, who calls, and images of the state."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fuzz.mutations import CUTS, bytewise, fuzz, mutated, split_at
+from tests.fuzz.mutations import CUTS, bytewise, fuzz, fuzz_less, mutated, split_at
 
 from kvorum.backend.base import Installer, Table
 from kvorum.backend.image import ImageReader, Trailer, Triple, _frame, encode_image
+from kvorum.backend.lmdbenv import LmdbBackend
 from kvorum.backend.memory import MemoryBackend
 from kvorum.errors import KvorumError, RemoteProtocolError
 from kvorum.peer import handshake
@@ -124,3 +128,12 @@ def install(installer: Installer, payloads: list[bytes]) -> None:
 @given(st.lists(mutated(*IMAGE_PAYLOADS), max_size=3))
 def test_an_image_is_installed_in_memory_or_refused(payloads: list[bytes]) -> None:
     install(MemoryBackend().installer(), payloads)
+
+
+@fuzz_less
+@given(st.lists(mutated(*IMAGE_PAYLOADS), max_size=3))
+def test_an_image_is_installed_on_disk_or_refused(payloads: list[bytes]) -> None:
+    with TemporaryDirectory() as folder:
+        backend = LmdbBackend.open(Path(folder) / "backend", lambda callback: callback())
+        install(backend.installer(), payloads)
+        backend.close()

@@ -7,6 +7,7 @@ pieces; it refuses damage, a missing end and anything after the end.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated, TypeAlias
 
 import msgspec
 from google_crc32c import value as crc32c
@@ -20,6 +21,9 @@ FRAME_BYTES_MAX = 64 << 20
 """Far above the largest value a request may carry; a larger length is damage."""
 
 _HEAD_BYTES = 8
+
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Triple(Struct, array_like=True, gc=False):
@@ -38,9 +42,9 @@ class Trailer(Struct, array_like=True, gc=False, tag="end"):
         index: the applied index the image stands for, with its term.
     """
 
-    count: int
-    index: int
-    term: int
+    count: _Count
+    index: _Count
+    term: _Count
 
 
 _decode_triples = msgspec.msgpack.Decoder(list[Triple]).decode

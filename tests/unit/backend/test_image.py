@@ -85,6 +85,8 @@ def test_frame_after_the_end_is_refused() -> None:
         b"\x01",
         b"\x94\xa1\xff\x00\x00\x00",
         b"\x94\xa3end\x00\x00",
+        b"\x94\xa3end\x00\xff\x01",
+        b"\x94\xa3end\x00\x01\xff",
         b"\x95\xa3end\x00\x00\x00" + b"\x91" * 100_000,
         b"\x91\x94\x01\xc4\x00\xc4\x00" + b"\x91" * 100_000,
     ],
