@@ -37,6 +37,10 @@ LEGACY_RETENTION_REVISIONS = 100_000
 LOG_LEVELS = ("debug", "info", "warn", "error", "panic", "fatal")
 
 
+TLS_VERSIONS = ("TLS1.2", "TLS1.3")
+"""Those that are spoken, oldest first."""
+
+
 class Era(Enum):
     """Which etcd the server behaves as where the two disagree."""
 
@@ -70,6 +74,10 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The only certificates that vouch for the other side; None for the system's."""
     client_cert_auth: bool = False
     """Whether callers must show a certificate even without `ca_file`."""
+    ciphers: tuple[str, ...] = ()
+    """Cipher suites of TLS 1.2 that are spoken, under Go's names; empty for OpenSSL's choice."""
+    min_version: str = TLS_VERSIONS[0]
+    max_version: str = TLS_VERSIONS[-1]
 
     @property
     def requires_client_cert(self) -> bool:

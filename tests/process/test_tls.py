@@ -302,3 +302,16 @@ def test_the_arguments_are_those_of_the_era() -> None:
     assert "-peer-ca-file" in tls_arguments(Era.LEGACY, ("peer",))
     assert "--trusted-ca-file" in tls_arguments(Era.MODERN, ("client",))
     assert tls_settings().cert_file
+
+
+@needs_curl
+def test_only_what_is_chosen_is_spoken(tmp_path: Path) -> None:
+    server = make_tls(ServerProcess(tmp_path, era=Era.MODERN), ["client"])
+    server.add_arguments(["--cipher-suites", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"])
+    server.add_arguments(["--tls-max-version", "TLS1.2"])
+    with server:
+        server.wait_ready()
+        asked = ["curl", "-sS", "-v", *TRUST, *SHOWN, f"{server.client_url}/version"]
+        assert "TLSv1.2 / ECDHE-ECDSA-AES256-GCM-SHA384" in run(*asked).stderr
+        refused = run(*asked, "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256", "--tls-max", "1.2")
+        assert refused.returncode == 35

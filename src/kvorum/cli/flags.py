@@ -32,6 +32,7 @@ class Kind(Enum):
     COMPACTION_MODE = "compaction mode"
     RETENTION = "retention"
     LOG_LEVEL = "log level"
+    TLS_VERSION = "TLS version"
     VERBOSITY = "verbosity"
 
 
@@ -137,6 +138,7 @@ GROUP_TIMING = "Timing"
 GROUP_STORAGE = "Log and history"
 GROUP_HTTP = "Clients"
 GROUP_TLS = "TLS"
+GROUP_TLS_CHOICE = "TLS, what is spoken"
 GROUP_LOGS = "Log lines"
 GROUP_UNSAFE = "Unsafe"
 GROUP_HELP = "Help"
@@ -365,6 +367,19 @@ FLAGS = (
     Flag(
         GROUP_TLS, "peer-client-cert-auth", "", Kind.BOOLEAN, "peer_tls", "", "false", "",
         "Ask members that call for a certificate, also without --peer-trusted-ca-file.",
+    ),
+    Flag(
+        GROUP_TLS_CHOICE, "cipher-suites", "", Kind.LIST, "client_tls", "NAME,...", "", "",
+        "Cipher suites of TLS 1.2 that clients and members speak, under Go's names. What is spoken"
+        " in TLS 1.3 is OpenSSL's choice.",
+    ),
+    Flag(
+        GROUP_TLS_CHOICE, "tls-min-version", "", Kind.TLS_VERSION, "client_tls", "TLS1.2|TLS1.3",
+        "TLS1.2", "", "The oldest version of TLS that clients and members speak.",
+    ),
+    Flag(
+        GROUP_TLS_CHOICE, "tls-max-version", "", Kind.TLS_VERSION, "client_tls", "TLS1.2|TLS1.3",
+        "TLS1.3", "", "The newest one.",
     ),
     Flag(
         GROUP_LOGS, "log-level", "", Kind.LOG_LEVEL, "log_level",

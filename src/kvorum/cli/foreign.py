@@ -152,10 +152,10 @@ _FINDING = (
         "discovery-insecure-transport discovery-insecure-skip-tls-verify",
         _NO_DISCOVERY, Kind.BOOLEAN, harmless=(*ON, *OFF),
     ),
-    *_refused(
+    *_passed_over(
         "discovery-fallback",
         "this server is no proxy: a member for which the token has no room exits",
-        harmless=("", "exit"),
+        harmless=("exit",),
     ),
     *_refused("proxy", _NO_PROXY, harmless=("off",)),
     *_passed_over(
@@ -187,9 +187,6 @@ _PROTECTION = (
         _experimental("peer-skip-client-san-verification"),
         "members that call may come from any address", Kind.BOOLEAN, ON,
     ),
-    *_refused("cipher-suites", "which ciphers are used is OpenSSL's choice"),
-    *_refused("tls-min-version", "TLS 1.2 and 1.3 are served", harmless=("", "TLS1.2")),
-    *_refused("tls-max-version", "TLS 1.2 and 1.3 are served", harmless=("", "TLS1.3")),
     *_refused("auth-token", _NO_AUTHENTICATION, harmless=("simple",)),
     *_passed_over("auth-token-ttl bcrypt-cost", _NO_AUTHENTICATION),
 )  # fmt: skip

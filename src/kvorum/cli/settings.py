@@ -23,7 +23,15 @@ from msgspec import structs
 from kvorum.cli.commandline import Given, Invocation, LogWarning, UsageError
 from kvorum.cli.configfile import read_text
 from kvorum.cli.flags import BOOLEAN_KINDS, Effect, Kind
-from kvorum.config import LEGACY_CONFIG, LOG_LEVELS, PORT_MAX, Address, Config, TlsFiles
+from kvorum.config import (
+    LEGACY_CONFIG,
+    LOG_LEVELS,
+    PORT_MAX,
+    TLS_VERSIONS,
+    Address,
+    Config,
+    TlsFiles,
+)
 from kvorum.errors import ConfigError
 
 TRUE_WORDS = {"1", "t", "T", "true", "True", "TRUE"}
@@ -31,6 +39,12 @@ FALSE_WORDS = {"0", "f", "F", "false", "False", "FALSE"}
 
 FILE_KINDS = {Kind.PATH, Kind.PEERS_FILE, Kind.CONFIG_FILE}
 """The system names files in any bytes; everything else has to be text, for others will read it."""
+
+TLS_1_3_CIPHERS = {
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+}
 
 UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _one_duration = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|ns)", re.ASCII).findall
@@ -244,6 +258,7 @@ class _Modern(_EraSettings):
             self.faults.append(
                 "--advertise-client-urls is required when --listen-client-urls is set explicitly"
             )
+        self._check_tls_choice()
         debug = self.given.get("debug")
         is_debug = debug is not None and _convert(debug, _boolean, is_legacy=False)
         if self.text("initial-cluster") and self.text("discovery"):
@@ -288,7 +303,35 @@ class _Modern(_EraSettings):
             client_cert_auth=client_cert_auth is not None
             and _convert(client_cert_auth, _boolean, is_legacy=False),
         )
-        return None if files == TlsFiles() else files
+        if files == TlsFiles():
+            return None
+        return structs.replace(
+            files,
+            ciphers=self._ciphers(),
+            min_version=self.text("tls-min-version") or files.min_version,
+            max_version=self.text("tls-max-version") or files.max_version,
+        )
+
+    def _ciphers(self) -> tuple[str, ...]:
+        """Those of TLS 1.2: OpenSSL lets nobody choose among those of TLS 1.3."""
+        named = _text_list(self.text("cipher-suites"))
+        return tuple(one for one in named if one not in TLS_1_3_CIPHERS)
+
+    def _check_tls_choice(self) -> None:
+        least = self.text("tls-min-version") or TLS_VERSIONS[0]
+        most = self.text("tls-max-version") or TLS_VERSIONS[-1]
+        one_of = ", ".join(TLS_VERSIONS)
+        self.faults += [
+            f'unexpected TLS version "{one}" (must be one of: {one_of})'
+            for one in (least, most)
+            if one not in TLS_VERSIONS
+        ]
+        if least > most:
+            self.faults.append(f"min version ({least}) is greater than max version ({most})")
+        if least == TLS_VERSIONS[-1] and self.text("cipher-suites"):
+            self.faults.append("cipher suites cannot be configured when only TLS1.3 is enabled")
+        elif self.text("cipher-suites") and not self._ciphers():
+            self.faults.append("--cipher-suites has none of TLS 1.2: use --tls-min-version=TLS1.3")
 
     def _check_schemes(
         self, side: str, prefix: str, urls: tuple[str, ...], files: TlsFiles | None

@@ -33,6 +33,8 @@ ALPN_PROTOCOLS = ["http/1.1"]
 CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 KEY_MARK = b"PRIVATE KEY-----"
 
+VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
+
 NOT_TLS_REASONS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 )
@@ -123,17 +125,37 @@ def _make_server_context(files: TlsFiles | None) -> ssl.SSLContext:
 
 def _make_context(protocol: int, files: TlsFiles | None) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = VERSIONS["TLS1.2"]
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     # As Go has it: whatever the CA file holds may vouch, also a certificate that is no root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if files is None:
         return context
+    context.minimum_version = VERSIONS[files.min_version]
+    context.maximum_version = VERSIONS[files.max_version]
+    if files.ciphers:
+        context.set_ciphers(":".join(map(_openssl_name, files.ciphers)))
     if files.cert_file is not None:
         _load_pair(context, files.cert_file, files.key_file or files.cert_file)
     if files.ca_file is not None:
         _load_trust(context, files.ca_file)
     return context
+
+
+def _openssl_name(cipher: str) -> str:
+    """Go's TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is OpenSSL's ECDHE-RSA-AES128-GCM-SHA256.
+
+    Raises:
+        ConfigError: this system speaks no such cipher.
+    """
+    exchange, _, rest = cipher.removeprefix("TLS_").partition("_WITH_")
+    rest = rest.replace("AES_", "AES").replace("_CBC", "").replace("POLY1305_SHA256", "POLY1305")
+    name = "-".join([*([] if exchange == "RSA" else [exchange]), rest]).replace("_", "-")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(name)
+    except ssl.SSLError as error:
+        raise ConfigError([f'unexpected TLS cipher suite "{cipher}"']) from error
+    return name
 
 
 def _load_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:

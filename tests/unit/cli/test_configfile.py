@@ -262,7 +262,7 @@ def test_what_sets_nothing_may_have_any_form_in_the_modern_file(tmp_path: Path) 
         ("client-transport-security: {auto-tls: true}", "client-transport-security.auto-tls"),
         ("peer-transport-security: {allowed-cn: a}", "peer-transport-security.allowed-cn"),
         ("client-transport-security: {allowed-hostname: [a]}", "client-.*.allowed-hostname"),
-        ("cipher-suites: [A, B]", "cipher-suites"),
+        ("auth-token: [jwt, b]", "auth-token"),
     ],
 )
 def test_what_is_refused_is_refused_in_the_modern_file(tmp_path: Path, text: str, key: str) -> None:

@@ -326,6 +326,46 @@ def test_a_modern_side_is_tls_where_its_urls_say_so() -> None:
     ]
 
 
+PAIRS = "--cert-file c --key-file k --peer-cert-file pc --peer-key-file pk"
+
+
+def test_what_is_spoken_in_tls_counts_for_clients_and_members() -> None:
+    suite = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    made = config(
+        f"{PAIRS} --cipher-suites {suite},TLS_AES_128_GCM_SHA256 --tls-max-version TLS1.2"
+    )
+    for files in (made.client_tls, made.peer_tls):
+        assert files is not None
+        assert files.ciphers == (suite,)
+        assert (files.min_version, files.max_version) == ("TLS1.2", "TLS1.2")
+    assert config(f"--cipher-suites {suite}") == Config(), "there is no TLS to speak"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            "--tls-min-version TLS1.1",
+            'unexpected TLS version "TLS1.1" (must be one of: TLS1.2, TLS1.3)',
+        ),
+        (
+            "--tls-min-version TLS1.3 --tls-max-version TLS1.2",
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            "--tls-min-version TLS1.3 --cipher-suites A",
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+        (
+            "--cipher-suites TLS_AES_128_GCM_SHA256",
+            "--cipher-suites has none of TLS 1.2: use --tls-min-version=TLS1.3",
+        ),
+    ],
+)
+def test_a_choice_of_tls_that_makes_no_sense_is_refused(line: str, fault: str) -> None:
+    assert fault in faults(line)
+
+
 def test_https_without_a_certificate_is_refused() -> None:
     line = "--listen-{0}-urls https://127.0.0.1:15501"
     for side, prefix in (("client", ""), ("peer", "peer-")):
@@ -407,7 +447,7 @@ def test_faults_of_the_whole_come_with_faults_of_the_parts() -> None:
 
 SPECIAL_KINDS = {
     Kind.ADDRESS, Kind.BIND_ADDRESS, Kind.PATH, Kind.PEERS, Kind.PEERS_FILE, Kind.LISTEN_URLS,
-    Kind.COMPACTION_MODE, Kind.RETENTION, Kind.VERBOSITY, Kind.CONFIG_FILE,
+    Kind.COMPACTION_MODE, Kind.RETENTION, Kind.VERBOSITY, Kind.CONFIG_FILE, Kind.TLS_VERSION,
 }  # fmt: skip
 
 

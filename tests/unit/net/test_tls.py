@@ -5,6 +5,7 @@ import shutil
 import ssl
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.net.conftest import TLS, tls_files
 
@@ -42,6 +43,36 @@ def test_a_server_asks_for_certificates_when_it_has_a_ca() -> None:
 def test_every_context_has_a_floor() -> None:
     for credentials in (server_credentials(tls_files("server")), system_credentials()):
         assert credentials.current().minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(
+    ("cipher", "name"),
+    [
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+        ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        ("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", "ECDHE-ECDSA-AES128-SHA256"),
+        ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305"),
+        ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+        ("TLS_RSA_WITH_AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+    ],
+)
+def test_only_listed_ciphers_are_spoken(cipher: str, name: str) -> None:
+    files = msgspec.structs.replace(tls_files("server"), ciphers=(cipher,))
+    for credentials in (server_credentials(files), caller_credentials(files)):
+        spoken = [one["name"] for one in credentials.current().get_ciphers()]
+        assert [one for one in spoken if not one.startswith("TLS_")] == [name]
+
+
+@pytest.mark.parametrize("cipher", ["TLS_RSA_WITH_RC4_128_SHA", "TLS_X_WITH_Y", "ALL", ""])
+def test_a_cipher_that_is_none_is_named(cipher: str) -> None:
+    files = msgspec.structs.replace(tls_files("server"), ciphers=(cipher,))
+    assert fault_of(files) == f'unexpected TLS cipher suite "{cipher}"'
+
+
+def test_versions_have_bounds() -> None:
+    files = msgspec.structs.replace(tls_files("server"), min_version="TLS1.3")
+    context = server_credentials(files).current()
+    assert context.minimum_version is context.maximum_version is ssl.TLSVersion.TLSv1_3
 
 
 def test_a_caller_checks_names_and_trusts_its_ca_alone() -> None:
