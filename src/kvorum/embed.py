@@ -29,7 +29,7 @@ from kvorum.api.routes import client_router
 from kvorum.api.standby import StandbyHandlers
 from kvorum.clock import Clock, SystemClock
 from kvorum.config import Address, Config, Era, TlsFiles
-from kvorum.errors import ConfigError
+from kvorum.errors import ConfigError, KvorumError
 from kvorum.net.connection import Handler, Limits
 from kvorum.net.listener import Listener, bind
 from kvorum.net.notify import READY, notify
@@ -265,6 +265,8 @@ class RunningServer:
         self._changes.discard(change)
         error = None if change.cancelled() else change.exception()
         if error is not None:
+            if not isinstance(error, KvorumError | OSError):
+                _log.error("%s: a bug", self.config.name, exc_info=error)
             self._failed(str(error))
 
     async def stop(self) -> None:
