@@ -200,3 +200,27 @@ def test_a_removed_member_comes_back_by_itself_while_there_is_room(
     assert cluster.wait_leader() is not None
     assert json.loads((leader.data_dir / "standby_info").read_bytes())["Running"] is False
     assert leader.terminate() == 0
+
+
+def test_who_was_away_while_the_others_got_new_seats_is_told(cluster: ClusterProcess) -> None:
+    url = f"{cluster.wait_leader().peer_url}/v2/admin/config"
+    assert curl("PUT", url, '{"syncInterval":1}').status == 200
+    away = cluster.members[2]
+    away.kill()
+    assert remove_from(cluster, away) == 200
+    for other in cluster.members[:2]:
+        assert remove_from(cluster, other) == 200
+        wait_until(
+            lambda other=other: other.log().count("starting in peer mode") == 2,  # type: ignore[misc]
+            20,
+            "its return",
+        )
+        wait_until(lambda other=other: write(other, "1") in (200, 201), 20, "it")  # type: ignore[misc]
+    away.start()
+    away.wait_log("starting in standby mode")
+    wait_until(lambda: write(away, "2") == 200, 20, "it to answer")
+
+
+def remove_from(cluster: ClusterProcess, gone: ServerProcess) -> int:
+    leader = cluster.wait_leader()
+    return curl("DELETE", f"{leader.peer_url}/remove/{gone.name}").status

@@ -1,8 +1,9 @@
 """How a member's connection to another begins: an HTTP/1.1 upgrade that says who calls whom.
 
 Both sides belong to one cluster, the caller means the member that answers, and is not a member that
-was removed; otherwise the answer is a refusal with the reason as text. Only a caller that belongs
-here and was removed is told so by the status GONE: it may rely on it.
+was removed; otherwise the answer is a refusal with the reason as text. Only a caller of this
+cluster that was removed is told so by the status GONE: it may rely on it. Whom it means does not
+matter for that: while it was away all others may have been replaced.
 Source: RFC 9110, section 7.8.
 """
 
@@ -27,12 +28,14 @@ class Caller(Struct, frozen=True):
 
     Attributes:
         fault: why it must be refused.
+        is_of_cluster: whether it belongs to the cluster of the member that answers.
         url: where it can be called back; empty when it does not say.
     """
 
     member_id: MemberId
     fault: str
     url: str = ""
+    is_of_cluster: bool = True
 
 
 def request(
@@ -62,12 +65,15 @@ def refusal_head(*, was_removed: bool) -> bytes:
 
 def read_caller(headers: Mapping[bytes, bytes], cluster_id: int, own_id: MemberId) -> Caller:
     """Who calls, and whether this member may answer."""
-    caller = _number(headers, b"x-kvorum-member-id")
+    caller, other = (
+        _number(headers, name) for name in (b"x-kvorum-member-id", b"x-kvorum-cluster-id")
+    )
+    speaks = headers.get(b"upgrade") == PROTOCOL and headers.get(b"x-kvorum-protocol") == VERSION
     if headers.get(b"upgrade") != PROTOCOL:
         fault = "this address only talks to kvorum members"
-    elif headers.get(b"x-kvorum-protocol") != VERSION:
+    elif not speaks:
         fault = f"this member speaks version {VERSION.decode()} of the protocol between members"
-    elif (other := _number(headers, b"x-kvorum-cluster-id")) != cluster_id:
+    elif other != cluster_id:
         fault = (
             "this member belongs to another cluster: cluster ID mismatch,"
             f" {cluster_id:x} against the caller's {other:x}"
@@ -76,7 +82,8 @@ def read_caller(headers: Mapping[bytes, bytes], cluster_id: int, own_id: MemberI
         fault = "another member answers at this address"
     else:
         fault = "" if caller else "the caller does not say who it is"
-    return Caller(caller, fault, headers.get(b"x-kvorum-peer-url", b"").decode("ascii", "replace"))
+    url = headers.get(b"x-kvorum-peer-url", b"").decode("ascii", "replace")
+    return Caller(caller, fault, url, is_of_cluster=speaks and other == cluster_id)
 
 
 def _number(headers: Mapping[bytes, bytes], name: bytes) -> int:

@@ -149,7 +149,7 @@ class Transport:
         """Answers an upgrade request of another member on the peer port."""
         caller = handshake.read_caller(exchange.headers, self.cluster_id, self.member_id)
         fault = caller.fault or ("this member stops" if self._is_closed else "")
-        was_removed = not fault and self.receiver.was_removed(caller.member_id)
+        was_removed = caller.is_of_cluster and self.receiver.was_removed(caller.member_id)
         if was_removed:
             fault = "the caller was removed from the cluster"
         if not fault and not exchange.can_upgrade:

@@ -237,10 +237,9 @@ class SimTransport:
         server = self.endpoint.server
         return wanted == server.member_id and not server.was_removed(caller)
 
-    def refuses(self, caller: MemberId, wanted: MemberId) -> bool:
-        """Whether a call of this member, for the member `wanted`, is told that it was removed."""
-        server = self.endpoint.server
-        return wanted == server.member_id and server.was_removed(caller)
+    def refuses(self, caller: MemberId) -> bool:
+        """Whether a call of this member, whomever it means, is told that it was removed."""
+        return self.endpoint.server.was_removed(caller)
 
 
 class Link:
@@ -298,7 +297,7 @@ class Link:
         if there is None or there.endpoint.is_paused:
             return
         own_id = self.owner.endpoint.server.member_id
-        if there.refuses(own_id, self.target):
+        if there.refuses(own_id):
             self.owner.on_removed()
         elif not self.owner.network.rates.is_lossy and there.accepts(own_id, self.target):
             self._connection = Connection(self, there)

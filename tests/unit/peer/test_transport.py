@@ -224,6 +224,39 @@ def test_removed_member_is_refused(run: Run) -> None:
     run(main())
 
 
+def test_a_removed_member_is_told_so_by_whoever_answers(run: Run) -> None:
+    async def main() -> None:
+        async with members(2) as (one, two):
+            one.receiver.removed = {2}
+            told: list[bool] = []
+            two.transport.on_removed = lambda: told.append(True)
+            two.transport.set_peer(7, one.url)  # who was there when it went away
+            await wait_until(lambda: told)
+            assert two.transport._links[7]._last_fault == (
+                "refused: the caller was removed from the cluster"
+            )
+
+    run(main())
+
+
+def test_a_member_of_another_cluster_is_not_told_that_it_was_removed(run: Run) -> None:
+    async def main() -> None:
+        async with members(1) as (one,):
+            one.receiver.removed = {2}
+            stranger = Member(2, cluster_id=0xBAD)
+            await stranger.start()
+            told: list[bool] = []
+            stranger.transport.on_removed = lambda: told.append(True)
+            stranger.call(one)
+            link = stranger.transport._links[1]
+            await wait_until(lambda: link._last_fault)
+            assert "cluster ID mismatch" in link._last_fault
+            assert told == []
+            await stranger.stop()
+
+    run(main())
+
+
 def test_a_caller_that_is_not_known_yet_is_answered_while_it_stays(run: Run) -> None:
     async def main() -> None:
         async with members(2) as (one, two):
