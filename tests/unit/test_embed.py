@@ -15,6 +15,7 @@ from kvorum.embed import RunningServer
 from kvorum.errors import StorageError, UnavailableError
 from kvorum.net.dialer import HttpReply, http_request
 from kvorum.net.listener import bind
+from kvorum.v2.commands import Set
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -205,3 +206,21 @@ def test_a_removed_member_of_the_later_era_ends(
     assert "only with an empty data directory can it be given a new seat" in caplog.text
 
     run(scenario())
+
+
+def test_a_server_with_a_bug_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        ended = asyncio.Event()
+        running = RunningServer(config_of(tmp_path, 1), SystemClock(), ended.set)
+        await running.start()
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        running.server._applier._apply_command.clear()
+        running.server.propose(Set(b"/k", b"v"), told.append)
+        await ended.wait()
+        await running.stop()
+        assert running.exit_code == 1
+        assert "KeyError" in str(told)
+
+    run(scenario())
+    assert "an internal error" in caplog.text

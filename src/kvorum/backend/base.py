@@ -103,6 +103,9 @@ class Backend(Protocol):
         `done` is called on the owning thread once durable.
         """
 
+    def discard(self) -> None:
+        """Forgets what no commit has begun to make durable; the owner reads nothing any more."""
+
     def flush(self) -> None:
         """Makes everything written so far durable before it returns; it blocks."""
 

@@ -168,6 +168,11 @@ class BufferedBackend(ABC):
         self._write(batch)
         return True
 
+    def discard(self) -> None:
+        """Forgets what no commit has begun to make durable; the owner reads nothing any more."""
+        self._pending = [{} for _ in range(_TABLE_SLOTS)]
+        self._has_news = False
+
     def flush(self) -> None:
         """Makes everything written so far durable before it returns; it blocks.
 

@@ -44,6 +44,7 @@ class Hooks(Struct):
         install: a snapshot that raft accepted becomes the state.
         membership: a change of membership was applied.
         turned: a turn is over, whatever began it.
+        broken: an exception leaves a turn: what it has half done must not last.
         timed: wraps what is to be called when a sync of the log has ended.
     """
 
@@ -52,6 +53,7 @@ class Hooks(Struct):
     install: Callable[[SnapshotMeta], None]
     membership: Callable[[MembershipApplied], None]
     turned: Callable[[], None]
+    broken: Callable[[], None]
     timed: Callable[[Callable[[], None]], Callable[[], None]] = _untimed
 
 
@@ -98,7 +100,19 @@ class Driver:
         self._is_stopped = True
 
     def turn(self) -> None:
-        """Gives what has collected to raft and does all the work that comes of it."""
+        """Gives what has collected to raft and does all the work that comes of it.
+
+        An exception that leaves it is a bug, or an entry that nobody can read: the hook `broken`
+        is told, and there are no more turns.
+        """
+        try:
+            self._work()
+        except Exception:
+            self._is_stopped = True
+            self._hooks.broken()
+            raise
+
+    def _work(self) -> None:
         raft = self._raft
         if not self._unsynced and self._proposals.has_work:
             self._proposals.flush()

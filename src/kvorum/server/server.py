@@ -437,6 +437,7 @@ class Server:
             install=self._install,
             membership=self._membership_applied,
             turned=self._turned,
+            broken=self._broken,
             timed=partial(self._metrics.log_syncs.timed, self.clock),
         )
 
@@ -459,6 +460,13 @@ class Server:
         if self._on_ready is not None and self._is_ready():
             callback, self._on_ready = self._on_ready, None
             callback()
+
+    def _broken(self) -> None:
+        """Goes on no more. A restart begins with the last state that was whole, and the log."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._backend.discard()
+            self.on_failure("an internal error, told above; nothing more can be acknowledged")
 
     def _is_ready(self) -> bool:
         is_born = bool(self.cluster.attributes.config_index) or not self.cluster.is_legacy

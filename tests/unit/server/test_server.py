@@ -9,7 +9,13 @@ from tests.unit.server.conftest import Member, MemoryCluster
 from kvorum.apply.commands import SetPeerUrls
 from kvorum.backend import memory
 from kvorum.backend.base import Installer
-from kvorum.errors import KeyExists, RemoteProtocolError, StorageError, UnavailableError
+from kvorum.errors import (
+    KeyExists,
+    KeyNotFound,
+    RemoteProtocolError,
+    StorageError,
+    UnavailableError,
+)
 from kvorum.raft.types import Message, MessageType, SnapshotMeta
 from kvorum.server.server import Server
 from kvorum.v2 import commands as v2
@@ -372,3 +378,32 @@ def fill(server: Server, image: bytes) -> Installer:
     installer = server.begin_snapshot()
     installer.write(image)
     return installer
+
+
+def test_a_member_with_a_bug_ends_and_what_was_half_done_does_not_last(
+    cluster: MemoryCluster, single: Member
+) -> None:
+    single.propose(v2.Set(b"/k", b"before"))
+    cluster.settle()
+    revision = single.server.store.revision
+    commands = single.server._applier._apply_command
+
+    def fail(_: v2.Delete) -> object:
+        raise AssertionError("a bug")
+
+    commands[v2.Delete] = fail
+    single.propose(v2.Set(b"/k", b"after"))
+    answers = single.propose(v2.Delete(b"/k"))
+    with pytest.raises(AssertionError, match="a bug"):
+        cluster.settle()
+    assert "internal error" in single.stopped_because[0]
+    applied_index = single.server.applied_index
+    cluster.advance(1.0)
+    assert single.server.applied_index == applied_index, "it does nothing more"
+    assert not answers
+    single.server.stop()
+    single.crash()
+    single.start()
+    cluster.run_until(lambda: single.server.is_leader, "the log is applied again")
+    assert isinstance(single.server.tree.get(b"/k"), KeyNotFound)
+    assert single.server.store.revision == revision + 2, "each was done once"
