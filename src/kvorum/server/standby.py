@@ -17,6 +17,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -190,7 +191,7 @@ def find_info(config: Config) -> Info | None:
     path = _path(config)
     try:
         info = msgspec.json.decode(path.read_bytes(), type=Info)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, *FAULTS) as error:
         raise StorageError(
@@ -201,7 +202,8 @@ def find_info(config: Config) -> Info | None:
 
 def forget_info(config: Config) -> None:
     """Begins anew: no machine stands by here."""
-    _path(config).unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        _path(config).unlink()
 
 
 def _path(config: Config) -> Path:
