@@ -77,6 +77,7 @@ DEEP = (
 )
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("bug", "bounds", "rule"),
     [
