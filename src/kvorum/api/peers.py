@@ -121,7 +121,8 @@ class PeerRouter:
             ListedMember(f"{member.id:x}", member.name, member.peer_urls, member.client_urls)
             for member in self._server.cluster
         ]
-        listing = MemberListing(f"{self._server.cluster_id:x}", members)
+        removed = [f"{gone:x}" for gone in self._server.cluster.attributes.removed]
+        listing = MemberListing(f"{self._server.cluster_id:x}", members, removed)
         self._replies.json(exchange, msgspec.json.encode(listing) + b"\n")
 
     def _join(self, exchange: Exchange) -> None:

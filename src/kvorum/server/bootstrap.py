@@ -31,7 +31,7 @@ from kvorum.apply.commands import MembershipChange, encode_membership_change
 from kvorum.clock import Clock
 from kvorum.config import Config, Era
 from kvorum.errors import ClusterFull, StorageError, UnavailableError
-from kvorum.membership import Cluster, Member
+from kvorum.membership import Cluster, Member, MembershipFault
 from kvorum.raft.confchange import encode_conf_change
 from kvorum.raft.storage import MemoryStorage
 from kvorum.raft.types import (
@@ -45,12 +45,12 @@ from kvorum.raft.types import (
 )
 from kvorum.server.files import Files, Identity, LogMetadata
 from kvorum.server.joining import (
-    check_cluster,
     check_first_start,
     find_seat,
     join,
     join_once,
     peer_access,
+    still_has_seat,
 )
 from kvorum.server.rebirth import stand_alone
 from kvorum.server.seats import Seat
@@ -113,9 +113,13 @@ async def _begin_legacy(config: Config, clock: Clock, files: Files) -> Opened | 
         seat = await join(msgspec.structs.replace(config, peers=peers), clock)
     except ClusterFull:
         _release(files)
-        scheme, _ = peer_access(config)
-        return NoSeat(tuple(f"{scheme}://{peer}" for peer in peers))
+        return _no_seat(peers, config)
     return sit_down(config, files, seat)
+
+
+def _no_seat(peers: tuple[str, ...], config: Config) -> NoSeat:
+    scheme, _ = peer_access(config)
+    return NoSeat(tuple(f"{scheme}://{peer}" for peer in peers))
 
 
 async def _begin_modern(config: Config, clock: Clock, files: Files) -> Opened:
@@ -210,7 +214,7 @@ def _release(files: Files) -> None:
     files.close()
 
 
-async def _restart(config: Config, files: Files) -> Opened:
+async def _restart(config: Config, files: Files) -> Opened | NoSeat:
     wal, recovered, metadata = files.open_log()
     if config.force_new_cluster:
         _log.warning("%s: forced to be the only member of its cluster", metadata.identity.name)
@@ -220,6 +224,14 @@ async def _restart(config: Config, files: Files) -> Opened:
     # 3.x: where a member is reached is told by an update of it, not by its flags.
     if config.era is Era.LEGACY:
         await _return(config, metadata.identity, cluster)
+        identity = metadata.identity
+        if config.peers and not await still_has_seat(
+            config, identity.cluster_id, identity.member_id
+        ):
+            _log.warning("%s: %s", config.name, MembershipFault.REMOVED.value)
+            wal.close()
+            _release(files)
+            return _no_seat(config.peers, config)
     return _open(files, wal, recovered, metadata)
 
 
@@ -227,7 +239,7 @@ async def _return(config: Config, identity: Identity, cluster: Cluster) -> None:
     """Tells whom the data knows, and tells them of a new address.
 
     Raises:
-        UnavailableError: the address is another's, or the peers are another cluster's.
+        UnavailableError: the address is another's.
     """
     others = [member for member in cluster if member.id != identity.member_id]
     urls = ",".join(member.peer_urls[0] for member in others)
@@ -236,13 +248,12 @@ async def _return(config: Config, identity: Identity, cluster: Cluster) -> None:
         _log.info("%s: peer added: '%s'", identity.name, member.name)
     own_urls = config.advertised_peer_urls
     for member in others:
-        if own_urls[0] in member.peer_urls:
+        # Under its own name it is this machine's seat of earlier days.
+        if own_urls[0] in member.peer_urls and member.name != identity.name:
             raise UnavailableError(
                 f"{config.name} is not allowed to join the cluster with existing URL {own_urls[0]}:"
                 f" {member.name} is reached there. Give this machine another -peer-addr"
             )
-    if config.peers:
-        await check_cluster(config, identity.cluster_id)
     own = cluster.members.get(identity.member_id)
     if own is not None and others and own.peer_urls != own_urls:
         # The others still call at the old address, so we could never hear of a leader.

@@ -61,10 +61,11 @@ class ListedMember(msgspec.Struct, rename="camel"):
 
 
 class MemberListing(msgspec.Struct):
-    """The answer of a peer port's `/members`."""
+    """The answer of a peer port's `/members`; `removed` has ids that were members once."""
 
     cluster_id: HexId
     members: list[ListedMember]
+    removed: list[HexId] = []
 
 
 class _JoinErrorBody(msgspec.Struct, rename="camel"):
@@ -227,8 +228,10 @@ async def check_first_start(config: Config, member_id: MemberId) -> None:
                 raise _bootstrapped(member.id)
 
 
-async def check_cluster(config: Config, cluster_id: int) -> None:
-    """Makes sure that a 0.4 machine's data goes with the peers it was given, if they answer.
+async def still_has_seat(config: Config, cluster_id: int, member_id: MemberId) -> bool:
+    """Whether a 0.4 machine's data goes with the peers it was given, as far as they answer.
+
+    False when one of them knows that this member was removed.
 
     Raises:
         UnavailableError: all of them that do belong to another cluster.
@@ -244,6 +247,8 @@ async def check_cluster(config: Config, cluster_id: int) -> None:
             f" {', '.join(sorted(others))} there. Start it without -peers to go on with its data,"
             f" or with -force to let it join them as a new machine"
         )
+    own = [one for one in listings if int(one.cluster_id, 16) == cluster_id]
+    return not any(int(gone, 16) == member_id for listing in own for gone in listing.removed)
 
 
 async def _ask_members(config: Config, urls: Iterable[str]) -> list[MemberListing]:

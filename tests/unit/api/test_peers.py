@@ -75,13 +75,20 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
             '{"cluster_id":"cafe","members":[{"id":"1","name":"machine1",'
             '"peerURLs":["http://127.0.0.1:7001"],"clientURLs":["http://127.0.0.1:4001"]},'
             '{"id":"2","name":"machine2","peerURLs":["http://127.0.0.1:7002"],'
-            '"clientURLs":["http://127.0.0.1:4002"]}]}\n',
+            '"clientURLs":["http://127.0.0.1:4002"]}],"removed":[]}\n',
         ),
     ],
 )
 def test_questions(desk: Desk, target: str, status: int, text: str) -> None:
     exchange = desk.send("GET", target)
     assert (exchange.status, exchange.text) == (status, text)
+
+
+def test_who_was_removed_is_listed(desk: Desk) -> None:
+    desk.server.cluster.remove(2)
+    listing = msgspec.json.decode(desk.send("GET", "/members").sent)
+    assert [member["id"] for member in listing["members"]] == ["1"]
+    assert listing["removed"] == ["2"]
 
 
 @pytest.mark.parametrize("target", ["/raft/stream", "/raft/snapshot"])

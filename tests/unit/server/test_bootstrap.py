@@ -176,21 +176,48 @@ def test_a_first_member_is_born_once(
 def test_data_is_held_against_the_peers_that_are_given(
     cluster: MemoryCluster, single: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked: list[int] = []
+    checked: list[tuple[int, MemberId]] = []
 
-    async def check_cluster(config: Config, cluster_id: int) -> None:
+    async def still_has_seat(config: Config, cluster_id: int, member_id: MemberId) -> bool:
         del config
-        checked.append(cluster_id)
+        checked.append((cluster_id, member_id))
+        return len(checked) == 1
 
-    monkeypatch.setattr(bootstrap, "check_cluster", check_cluster)
+    monkeypatch.setattr(bootstrap, "still_has_seat", still_has_seat)
     cluster.settle()
-    cluster_id = single.server.cluster_id
+    seat = (single.server.cluster_id, single.server.member_id)
     single.crash()
     single.start()
     single.crash()
     single.config = msgspec.structs.replace(single.config, peers=("h:1",))
     single.start()
-    assert checked == [cluster_id]
+    assert checked == [seat]
+    single.crash()
+    single.files.is_open = True
+    opened = bootstrap.open_member(
+        single.config, cluster.clock, lambda: single.files, has_data=True
+    )
+    with pytest.raises(StopIteration) as finished:
+        opened.send(None)
+    assert finished.value.value == NoSeat(("http://h:1",))
+    assert not single.files.is_open
+
+
+def test_a_seat_of_earlier_days_does_not_take_a_machines_address(
+    cluster: MemoryCluster, three: list[Member]
+) -> None:
+    back = cluster.add(cluster.legacy_config(3))
+    three[2].crash()
+    cluster.advance(1)
+    old_id = next(m.id for m in cluster.leader().server.cluster if m.name == "machine3")
+    cluster.join(back)
+    assert back.server.member_id != old_id
+    # Its state is as old as its seat, its log newer: it has yet to read that the old one went.
+    back.server.cluster.put(Founder(old_id, "machine3", back.config.advertised_peer_urls))
+    back.files.backend.flush()
+    back.crash()
+    back.start()
+    assert back.is_up
 
 
 def test_a_seat_that_is_taken_needs_no_service(

@@ -342,12 +342,29 @@ def of_cluster(cluster_id: str) -> HttpReply:
 def test_data_goes_with_peers_of_its_cluster(peers_of: MakePeers, others: list[str]) -> None:
     urls = (f"http://127.0.0.1:{port}/members" for port in (7001, 7003))
     peers_of(dict(zip(urls, map(of_cluster, others), strict=False)))
-    asyncio.run(joining.check_cluster(CONFIG, 0xAB))
+    assert asyncio.run(joining.still_has_seat(CONFIG, 0xAB, 7))
+
+
+@pytest.mark.parametrize(
+    ("cluster_id", "removed", "has_seat"),
+    [("ab", ["6", "7"], False), ("ab", ["6"], True), ("cd", ["7"], True)],
+)
+def test_peers_know_who_was_removed(
+    peers_of: MakePeers, cluster_id: str, removed: list[str], has_seat: bool
+) -> None:
+    told = msgspec.json.encode(joining.MemberListing(cluster_id, [], removed))
+    peers_of(
+        {
+            "http://127.0.0.1:7001/members": of_cluster("ab"),
+            "http://127.0.0.1:7003/members": HttpReply(200, {}, told),
+        }
+    )
+    assert asyncio.run(joining.still_has_seat(CONFIG, 0xAB, 7)) is has_seat
 
 
 def test_data_of_another_cluster_is_refused(peers_of: MakePeers) -> None:
     peers_of({"http://127.0.0.1:7003/members": of_cluster("cd")})
     with pytest.raises(UnavailableError, match="machine2 holds data of another cluster") as caught:
-        asyncio.run(joining.check_cluster(CONFIG, 0xAB))
+        asyncio.run(joining.still_has_seat(CONFIG, 0xAB, 7))
     assert "cluster ID mismatch, ab here and cd there" in str(caught.value)
     assert "-force to let it join them" in str(caught.value)
