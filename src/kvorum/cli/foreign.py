@@ -79,7 +79,9 @@ _LEGACY = (
 )  # fmt: skip
 
 _STORAGE = (
-    *_passed_over("max-snapshots max-wals", "files are removed once they are not needed"),
+    *_passed_over(
+        "max-snapshots max-wals", "files are removed once they are not needed", harmless=("5",)
+    ),
     *_passed_over(
         "backend-batch-interval backend-batch-limit"
         f" {_experimental('backend-bbolt-freelist-type', 'bootstrap-defrag-threshold-megabytes')}",
