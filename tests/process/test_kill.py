@@ -37,7 +37,7 @@ PROGRESS = 40
 
 PUTTERS, POSTERS, SWAPPERS, CHAINS = 2, 2, 3, 2
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-CREATED, COMPARE_FAILED, SERVER_FAULT = 201, 412, 500
+CREATED, REDIRECT, COMPARE_FAILED, SERVER_FAULT = 201, 307, 412, 500
 
 clock = SystemClock()
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Operation(NamedTuple):
 
 
 class Refused(Exception):
-    """Nobody listens: the request was not sent."""
+    """Nobody listens, or none who has a seat: the request was not done."""
 
 
 class Caller:
@@ -90,7 +90,7 @@ class Caller:
         """The answer; None when it is unknown what became of the request.
 
         Raises:
-            Refused: it was not sent.
+            Refused: it was not done.
         """
         body = urlencode(form) if form else None
         url = self._urls[self._turn % len(self._urls)]
@@ -102,6 +102,9 @@ class Caller:
         except (OSError, HTTPException) as error:
             self._fail(f"{method} {url}{target}: {error!r}")
             return None
+        if answer.status == REDIRECT:
+            self._next()  # it stands by
+            raise Refused
         if answer.status >= SERVER_FAULT:
             self._fail(f"{method} {url}{target}: {answer}")
             return None

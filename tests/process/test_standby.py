@@ -8,6 +8,7 @@ from pathlib import Path
 
 import etcd
 import pytest
+from tests.process.test_kill import Traffic, assert_nothing_lost
 from tests.process.test_members import FORM, Answer, curl
 
 from kvorum.testing import ClusterProcess, ServerProcess
@@ -200,6 +201,21 @@ def test_a_removed_member_comes_back_by_itself_while_there_is_room(
     assert cluster.wait_leader() is not None
     assert json.loads((leader.data_dir / "standby_info").read_bytes())["Running"] is False
     assert leader.terminate() == 0
+
+
+def test_nothing_is_lost_while_seats_change_hands(machines: Machines) -> None:
+    with Traffic(machines.members) as traffic:
+        for victim in machines.members[:3]:
+            traffic.wait_progress()
+            victim.kill()
+            wait_until(lambda victim=victim: victim.name not in machines.names(), 30, "its removal")  # type: ignore[misc]
+            wait_until(lambda: len(machines.names()) == 3, 30, "a standby in its seat")
+            traffic.wait_progress()
+            victim.start()
+        machines.configure(activeSize=4)
+        machines.wait_names(1, 2, 3, 4)
+        traffic.wait_progress()
+    assert_nothing_lost(machines.cluster, traffic)
 
 
 def test_who_was_away_while_the_others_got_new_seats_is_told(cluster: ClusterProcess) -> None:
