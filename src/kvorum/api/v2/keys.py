@@ -4,12 +4,15 @@ A write becomes a command, goes to `Server.propose`, and its outcome becomes the
 served at once, or after `Server.read` when it must be linearizable. Between a request's arrival and
 its reply there is one completion: a bound method with its exchange.
 
-The common PUT and GET take short cuts: a body that is one plain `value=`, a query that is empty.
+The common PUT and GET take short cuts: a body that is one plain `value=`, a query that is empty or
+was seen before.
 Source: v2-api section 3.
 """
 
 from collections.abc import Callable
 from functools import partial
+
+from msgspec import structs
 
 from kvorum.api.reply import JSON, STATUS_LINES, Replies
 from kvorum.api.v2.form import AMPERSAND, FORM_TYPE, PLUS, read_form
@@ -41,6 +44,13 @@ CATCH_UP_REVISIONS = 1_000
 """Revisions read at once for a wait that begins in the past; the server reads on when idle."""
 
 _PLAIN_READ = Read()
+_WAIT_INDEX = b"&waitIndex="
+
+KNOWN_QUERIES_MAX = 64
+KNOWN_QUERY_BYTES_MAX = 128
+"""Queries that are remembered: a client asks in the same words again and again."""
+
+SURE_DIGITS = 18
 
 _HIDING_ACTIONS = frozenset((Action.SET, Action.CREATE, Action.UPDATE, Action.COMPARE_AND_SWAP))
 
@@ -61,6 +71,7 @@ class Keys:
         self._machines = Machines(server.cluster, server.tree)
         self._body_bytes_max = server.config.request_bytes_max
         self.waits = Waits(server.hub, server.machine_log)
+        self._known_reads: dict[bytes, Read] = {}
         self._last_rendered: tuple[Event | None, bytes] = (None, b"")
         fixed = JSON
         if policy.shows_cluster_id:
@@ -77,10 +88,9 @@ class Keys:
         key = self.key_of(exchange)
         if key is None:
             return
-        if not exchange.query:
-            self._serve(exchange, key, _PLAIN_READ)
-            return
-        read = self._params.get(self._request(exchange, key))
+        read = (self._known_read(exchange) if exchange.query else _PLAIN_READ) or self._parse_read(
+            exchange, key
+        )
         if isinstance(read, RequestError):
             self._refuse(exchange, read)
         elif read.is_wait:
@@ -150,6 +160,27 @@ class Keys:
         return Request(
             key, form, fault, server.clock.wall_ns(), server.store.revision, exchange.method
         )
+
+    def _known_read(self, exchange: Exchange) -> Read | None:
+        """What a query asks for that was seen before, but for the index it waits from."""
+        query, mark, wait_index = exchange.query.partition(_WAIT_INDEX)
+        read = self._known_reads.get(query)
+        if read is None or exchange.method != "GET":
+            return None
+        if not mark:
+            return read
+        return structs.replace(read, wait_index=int(wait_index)) if _is_index(wait_index) else None
+
+    def _parse_read(self, exchange: Exchange, key: bytes) -> Read | RequestError:
+        read = self._params.get(self._request(exchange, key))
+        if isinstance(read, RequestError) or exchange.method != "GET":
+            return read
+        query, mark, wait_index = exchange.query.partition(_WAIT_INDEX)
+        if _is_plain(query) and (not mark or _is_index(wait_index)):
+            if len(self._known_reads) >= KNOWN_QUERIES_MAX:
+                self._known_reads.clear()
+            self._known_reads[query] = structs.replace(read, wait_index=0)
+        return read
 
     # Writes.
 
@@ -297,3 +328,18 @@ class Keys:
 
     def _refuse(self, exchange: Exchange, error: RequestError, status: int = 0) -> None:
         self._replies.error(exchange, error, status, self._fixed_lines)
+
+
+def _is_index(text: bytes) -> bool:
+    """Whether it is a number that fits 64 bits for sure, and nothing follows."""
+    return text.isdigit() and len(text) <= SURE_DIGITS
+
+
+def _is_plain(query: bytes) -> bool:
+    """Whether a query is short, nothing in it is escaped, and it names no index to wait from."""
+    return (
+        len(query) <= KNOWN_QUERY_BYTES_MAX
+        and PERCENT not in query
+        and PLUS not in query
+        and b"waitIndex" not in query
+    )

@@ -1,13 +1,23 @@
 """The keys API rule by rule, in both eras; `test_captures.py` has whole requests and replies."""
 
 import json
-from typing import Any
+from itertools import permutations, product
+from typing import Any, cast
 
+import msgspec
 import pytest
+from tests.unit.api.conftest import FakeExchange, FakeServer
 
-from kvorum.errors import UnavailableError
+from kvorum.api.reply import Replies
+from kvorum.api.v2.keys import KNOWN_QUERIES_MAX, Keys
+from kvorum.api.v2.params import Read, params_of
+from kvorum.config import LEGACY_CONFIG, Config
+from kvorum.errors import RequestError, UnavailableError
+from kvorum.protocol.exchange import Exchange
+from kvorum.server.server import Server
 from kvorum.v2 import path as paths
 from kvorum.v2.commands import CompareAndSwap, Set, Update
+from kvorum.v2.policy import policy_of
 
 
 def body(exchange: Any) -> Any:
@@ -585,3 +595,46 @@ def test_a_wait_on_the_machines_may_begin_in_the_past(legacy: Any) -> None:
     past = legacy.get("/v2/keys/_etcd/machines?wait=true&recursive=true&waitIndex=1")
     assert past.is_done
     assert past.text.startswith('{"action":"create","node":{"key":"/_etcd/machines/machine1"')
+
+
+# Queries that were seen before.
+
+PARTS = (
+    "wait=true",
+    "recursive=true",
+    "waitIndex=2",
+    "waitIndex=99",
+    "waitIndex=",
+    "waitIndex=x",
+    "wait%49ndex=2",
+    "quorum=true",
+    "sorted=maybe",
+)
+
+
+def as_used(read: Read) -> Read:
+    """Who does not wait does not look at the index."""
+    return read if read.is_wait else msgspec.structs.replace(read, wait_index=0)
+
+
+@pytest.mark.parametrize("config", [LEGACY_CONFIG, Config()], ids=["legacy", "modern"])
+def test_a_query_means_the_same_however_many_were_seen_before(config: Config) -> None:
+    server = cast("Server", FakeServer(config, first_revision=3))
+    policy = policy_of(config.era)
+    keys = Keys(server, policy, Replies(config.cors, policy))
+    queries = ["&".join(parts) for count in (1, 2, 3) for parts in permutations(PARTS, count)]
+    for query, method in product(queries * 2, ("GET", "HEAD")):
+        exchange = cast("Exchange", FakeExchange(method, b"/v2/keys/a?%b" % query.encode()))
+        fresh = params_of(policy).get(keys._request(exchange, b"/a"))
+        read = keys._known_read(exchange) or keys._parse_read(exchange, b"/a")
+        if isinstance(fresh, RequestError):
+            assert str(read) == str(fresh)
+        else:
+            assert isinstance(read, Read)
+            assert as_used(read) == as_used(fresh)
+    assert 0 < len(keys._known_reads) <= KNOWN_QUERIES_MAX
+
+
+def test_queries_are_forgotten_when_there_are_too_many(legacy: Any) -> None:
+    for number in range(3 * KNOWN_QUERIES_MAX):
+        assert legacy.get(f"/v2/keys/?recursive=true&n={number}").status == 200
