@@ -150,9 +150,7 @@ class Faults:
         cluster = self._cluster
         for mend in self._mends:
             mend()
-        cluster.network.clogs.clear()
-        rates = cluster.network.rates
-        rates.loss = rates.duplication = rates.reordering = rates.breaking = 0.0
+        cluster.network.heal()
         for host in cluster.hosts:
             host.disk.slowness = 1.0
             host.disk.mend()

@@ -145,6 +145,15 @@ class Network:
         for pair in pairs:
             self.cuts[pair] -= 1
 
+    def heal(self) -> None:
+        """Links are fast and sound again, and over a connection that is dead nobody waits."""
+        self.clogs.clear()
+        rates = self.rates
+        rates.loss = rates.duplication = rates.reordering = rates.breaking = 0.0
+        for transport in self._by_url.values():
+            for connection in transport.incoming.values():
+                connection.close_if_dead()
+
     def is_cut(self, source: str, target: str) -> bool:
         """Whether nothing passes in this direction."""
         return self.cuts.get((source, target), 0) > 0
@@ -340,6 +349,11 @@ class Connection:
     def close(self) -> None:
         """Ends it; the caller finds out when it writes next."""
         self.is_open = self._is_whole = False
+
+    def close_if_dead(self) -> None:
+        """Ends it if something was lost on it: nothing more would arrive."""
+        if not self._is_whole:
+            self.close()
 
     def write(self, data: bytes) -> None:
         """Puts bytes on their way."""

@@ -247,7 +247,7 @@ def test_unknown_keys_of_the_modern_file_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_what_sets_nothing_may_have_any_form_in_the_modern_file(tmp_path: Path) -> None:
-    text = "max-wals: 5\nlogger: zap\nauto-tls: 1\nproxy: 'off'\nproxy-failure-wait: 5000\n"
+    text = "max-wals: 7\nlogger: zap\nauto-tls: 1\nproxy: 'off'\nproxy-failure-wait: 5000\n"
     made = modern(tmp_path, text)
     assert [one.text.partition(" has no")[0].rpartition(": ")[2] for one in made.warnings] == [
         "unrecognized key in " + str(tmp_path / "etcd.yml"),

@@ -76,6 +76,22 @@ def test_nothing_passes_a_cut_until_it_is_mended() -> None:
     wait(cluster, cluster.is_whole)
 
 
+def test_who_lost_something_in_a_cut_calls_again_at_once_when_all_is_healed() -> None:
+    cluster = build()
+    leader = leader_of(cluster)
+    pairs = [(leader.name, other.name) for other in others(cluster, leader)]
+    mend = cluster.network.cut(pairs)
+    cluster.loop.run_until(cluster.loop.now + 0.5)  # heartbeats are lost
+    mend()
+    cluster.network.heal()
+    cluster.loop.run_until(cluster.loop.now + 1.0)
+    before = cluster.network.frame_count
+    connections = [link._connection for link in leader.transport._links.values()]
+    assert all(one is not None and one._is_whole for one in connections)
+    cluster.loop.run_until(cluster.loop.now + 1.0)
+    assert cluster.network.frame_count > before
+
+
 def test_two_cuts_of_one_link_need_two_mends() -> None:
     network = build().network
     first, second = network.cut([("machine1", "machine2")]), network.cut([("machine1", "machine2")])
