@@ -166,7 +166,8 @@ class Traffic:
     def __enter__(self) -> Self:
         with_everything = Caller(self._urls, self.failures)
         for number in range(CHAINS):
-            answer = with_everything.ask("PUT", f"/v2/keys/chains/{number}", {"value": "0:start"})
+            path, form = f"/chains/{number}", {"value": "0:start"}
+            answer = self._insist(with_everything, "PUT", path, form)
             assert answer is not None
             assert answer.status == CREATED
         with_everything.close()

@@ -55,6 +55,12 @@ class Machines:
         wanted = [f"machine{number}" for number in numbers]
         wait_until(lambda: self.names() == wanted, 30, lambda: f"{wanted}, not {self.names()}")
 
+    def serve(self, count: int) -> bool:
+        """Whether so many have a seat and its vote: only then do they answer clients."""
+        names = self.names()
+        answers = [ask(f"{one.client_url}/v2/keys/") for one in self.members if one.name in names]
+        return [one.status for one in answers if one is not None] == count * [200]
+
     def leader(self) -> ServerProcess:
         def find() -> ServerProcess | None:
             for member in self.cluster.running:
@@ -209,7 +215,7 @@ def test_nothing_is_lost_while_seats_change_hands(machines: Machines) -> None:
             traffic.wait_progress()
             victim.kill()
             wait_until(lambda victim=victim: victim.name not in machines.names(), 30, "its removal")  # type: ignore[misc]
-            wait_until(lambda: len(machines.names()) == 3, 30, "a standby in its seat")
+            wait_until(lambda: machines.serve(3), 30, "a standby in its seat")
             traffic.wait_progress()
             victim.start()
         machines.configure(activeSize=4)
