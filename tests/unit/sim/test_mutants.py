@@ -5,6 +5,7 @@ while, and tells how many seeds each took and which words of the violation were 
 """
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,11 @@ def test_a_bug_is_planted_for_a_while_only(name: str) -> None:
     after = [getattr(target, attribute) for target, attribute in patches]
     assert all(one is not other for one, other in zip(before, inside, strict=True))
     assert after == before
+
+
+def test_the_page_has_every_one_in_its_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "testing.md").read_text()
+    assert [name for name in MUTANTS if f"\n| {name} | " not in page] == []
 
 
 def test_without_any_the_same_seed_passes() -> None:
