@@ -565,6 +565,15 @@ class SimCluster:
             for member_id in members
         )
 
+    def is_settled(self) -> bool:
+        """Whether nothing is under way that could make a member needed: no removal of another."""
+        leader = self.leader()
+        waiting = [one.server._changes._waiting for one in self.processes]  # noqa: SLF001 -- nobody else asks
+        if leader is None or any(waiting):
+            return False
+        last_index = leader.server._raft._raft.log.last_index  # noqa: SLF001 -- as above
+        return leader.server.applied_index == last_index
+
 
 def _ignore(result: object) -> None:
     del result

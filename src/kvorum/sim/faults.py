@@ -343,10 +343,8 @@ class Faults:
     def _draw_loss(self) -> Process | None:
         """A member that the others can do without."""
         cluster = self._cluster
-        if not cluster.is_whole():
-            return None
         leader = cluster.leader()
-        if leader is None:
+        if leader is None or not cluster.is_whole() or not cluster.is_settled():
             return None
         conf_state = leader.server.cluster.conf_state
         # Half way through a replacement the one lost before still counts.

@@ -187,13 +187,16 @@ class Reference:
         return self.times[index - 1]
 
     def _follow_leases(self, entry: Entry, outcome: Applied) -> None:
-        for command, result in zip(decode_batch(entry.data).commands, outcome.results, strict=True):
+        commands = decode_batch(entry.data).commands
+        for command, result in zip(commands, outcome.results, strict=True):
             if isinstance(result, LeaseGrantResponse):
                 self.lives[result.id] = LeaseLife(result.id, result.ttl, entry.index)
             elif isinstance(result, LeaseRevokeResponse):
                 assert isinstance(command, LeaseRevoke), "nothing else is answered like that"
                 self.lives[command.id].ended = entry.index
-            elif isinstance(command, LeaseExpire):
+        # What is gone and was not revoked, in this entry either, has expired.
+        for command in commands:
+            if isinstance(command, LeaseExpire):
                 for lease_id, _ in command.leases:
                     self._may_have_expired(lease_id, entry.index)
 

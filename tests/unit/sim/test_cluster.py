@@ -207,6 +207,20 @@ def test_a_removed_member_ends_for_good(cluster: SimCluster) -> None:
     assert gone.host.process is None
 
 
+def test_while_a_removal_is_under_way_nobody_may_be_lost(cluster: SimCluster) -> None:
+    wait(cluster, lambda: cluster.is_whole() and cluster.is_settled(), "everybody to catch up")
+    leader = cluster.leader()
+    assert leader is not None
+    others = [one for one in cluster.processes if one is not leader]
+    mend = cluster.network.cut([(leader.name, other.name) for other in others])
+    cluster.remove(leader, others[0].server.member_id)
+    assert cluster.is_whole()
+    assert not cluster.is_settled()
+    mend()
+    cluster.network.heal()
+    wait(cluster, lambda: len(cluster.processes) == 2 and cluster.is_settled(), "the removal")
+
+
 def test_clocks_drift_and_jump() -> None:
     loop = SimLoop()
     settings = Settings(Config(), drift=0.1, skew=5.0)

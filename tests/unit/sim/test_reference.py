@@ -96,3 +96,9 @@ def test_it_follows_leases_from_grant_to_end() -> None:
     commit(reference, LeaseRenew(9))
     assert reference.marks[2].leases[9].stamp == 1
     assert reference.marks[3].leases[9].stamp == 3
+
+
+def test_a_lease_revoked_beside_a_vain_expiry_has_not_expired(reference: Reference) -> None:
+    commit(reference, LeaseGrant(7, 10))
+    commit(reference, LeaseExpire(2, [(7, 4)]), LeaseRevoke(7))
+    assert reference.lives[7] == LeaseLife(7, 10, 4, 5)
