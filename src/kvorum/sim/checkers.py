@@ -22,6 +22,7 @@ Each raises a Violation that says in words what does not hold.
 # ruff: noqa: SLF001 -- a judge looks where no client may
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 
 from kvorum.raft.types import Message
 from kvorum.sim import kvjudge, leasejudge, linearizability, watches
@@ -164,7 +165,9 @@ def check_log_size(process: Process) -> None:
     if server.config.snapshot and kept > 2 * count + 1:
         raise Violation(f"{process.name} keeps {kept} entries in memory, to be cut at {count}")
     needless = min(server._backend.durable_index, log.first_index - 1)
-    left = [one.name for one in server._wal._segments[:-1] if one.last_index <= needless]
+    # Segments go in order: one whose tail was replaced later keeps those behind it.
+    older = takewhile(lambda one: one.last_index <= needless, server._wal._segments[:-1])
+    left = [one.name for one in older]
     if len(left) > 1:
         raise Violation(f"{process.name} keeps {left}, though nobody needs {needless} any more")
 

@@ -213,7 +213,12 @@ class Invariants:
                 self._vote(promises, member_id, message.term, message.target)
             elif kind is MessageType.APPEND_RESPONSE and not message.reject:
                 promises.term = max(promises.term, message.term)
-                promises.acknowledged = max(promises.acknowledged, message.index)
+                index = message.index
+                raft = raft_of(process.server)
+                if message.term < raft.term:
+                    # It waited for its sync; a later leader may have cut off what it speaks of.
+                    index = min(index, raft.log.durable)
+                promises.acknowledged = max(promises.acknowledged, index)
 
     def jumping(self, process: Process) -> None:
         """A process's clock is about to be set: until now it has shown this time."""

@@ -246,8 +246,12 @@ def test_segments_that_nobody_needs_any_more_are_deleted(monkeypatch: pytest.Mon
     for number in range(400):
         world.write(v2.Set(b"/k", b"v" * 200 + b"%d" % number))
     world.advance(6.0)  # the backend commits behind
+    (process,) = world.processes
     with pytest.raises(Violation, match="though nobody needs"):
-        check_log_size(world.processes[0])
+        check_log_size(process)
+    # The first one once held entries up to there, which were replaced: it keeps the others.
+    world.first.server._wal._segments[0].last_index = 1 << 40
+    check_log_size(process)
 
 
 def finish(world: Judged, *operations: Operation) -> None:

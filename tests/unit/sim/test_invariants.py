@@ -134,6 +134,16 @@ def test_what_was_promised_is_known_after_a_restart(one: Judged, promise: Messag
         one.look()
 
 
+def test_what_an_earlier_leader_is_told_late_of_a_log_since_cut_is_no_promise(one: Judged) -> None:
+    one.look()
+    earlier = raft_of(one.first.server).term - 1
+    late = Message(MessageType.APPEND_RESPONSE, 7, 1, earlier, index=500)
+    one.judges.sent(one.life_of(one.first), [late])
+    one.first.crash()
+    one.first.start()
+    one.look()
+
+
 def test_a_vote_is_known_after_a_restart(one: Judged) -> None:
     one.look()
     term = raft_of(one.first.server).term
