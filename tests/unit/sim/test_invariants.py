@@ -119,18 +119,22 @@ def test_a_member_votes_for_itself_alone(one: Judged) -> None:
         one.judges.sent(life, [Message(MessageType.VOTE_RESPONSE, 8, me, 50)])
 
 
-@pytest.mark.parametrize(
-    "promise",
-    [
-        Message(MessageType.VOTE_RESPONSE, 7, 1, 50),
-        Message(MessageType.APPEND_RESPONSE, 7, 1, 1, index=500),
-    ],
-)
-def test_what_was_promised_is_known_after_a_restart(one: Judged, promise: Message) -> None:
-    one.judges.sent(one.life_of(one.first), [promise])
+def test_the_term_spoken_in_is_known_after_a_restart(one: Judged) -> None:
+    one.judges.sent(one.life_of(one.first), [Message(MessageType.VOTE_RESPONSE, 7, 1, 50)])
     one.first.crash()
     one.first.start()
-    with pytest.raises(Violation, match="came back"):
+    with pytest.raises(Violation, match="came back in term"):
+        one.look()
+
+
+def test_what_was_acknowledged_is_there_after_a_restart(one: Judged) -> None:
+    one.look()
+    term = raft_of(one.first.server).term
+    acknowledgement = Message(MessageType.APPEND_RESPONSE, 7, 1, term, index=500)
+    one.judges.sent(one.life_of(one.first), [acknowledgement])
+    one.first.crash()
+    one.first.start()
+    with pytest.raises(Violation, match="but had acknowledged 500"):
         one.look()
 
 
