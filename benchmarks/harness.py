@@ -32,6 +32,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TLS = ROOT / "tests" / "data" / "tls"
 
+COMPILED = ROOT / ".venv-compiled" / "bin" / "python"
+"""What `make compiled` makes."""
+
 OURS = "ours"
 START_WRITES = 1
 """What a start adds to the index: in etcd 3.x a member publishes its addresses in the store."""
@@ -117,8 +120,10 @@ class Run(Struct, frozen=True):
 
 
 def find_programs() -> dict[str, Program]:
-    """Ours, and each real etcd that is here, by its version."""
+    """Ours, also compiled if that was built, and each real etcd that is here, by its version."""
     programs: dict[str, Program] = {OURS: OUR_PROGRAM}
+    if COMPILED.exists():
+        programs["compiled"] = (str(COMPILED), *OUR_PROGRAM[1:])
     for release in RELEASES:
         try:
             path = get_program(release, "etcd")

@@ -26,7 +26,7 @@ HIGHER_IS_BETTER = frozenset({"rate", "events"})
 REFERENCE = "etcd"
 """What a server that ours is held against is called at the least; all others are ours."""
 
-NAME_WIDTH, LABEL_WIDTH, CELL_WIDTH = 20, 13, 21
+NAME_WIDTH, LABEL_WIDTH, CELL_WIDTH = 20, 15, 21
 
 
 class Summary(Struct):

@@ -11,10 +11,8 @@ Source: v2-api sections 2, 5, 7 and 15.
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_from_bytes
-
-from msgspec import Struct
 
 from kvorum.api.metrics import MetricsPage
 from kvorum.api.reply import Replies
@@ -50,7 +48,7 @@ PATH_SAFE = "/$&+,:;=@-_.~"
 """What stays as it is when a path is written back into a URL."""
 
 
-class Route(Struct, frozen=True):
+class Route(NamedTuple):
     """One row of the table.
 
     Attributes:

@@ -35,12 +35,13 @@ from kvorum.mvcc.record import Changes
 from kvorum.mvcc.store import Store
 from kvorum.mvcc.watch import WatchHub
 from kvorum.raft.types import ConfChange, Entry, EntryType, MemberId
+from kvorum.structs import Untracked
 from kvorum.v2 import commands as v2
 from kvorum.v2.machinelog import MachineLog
 from kvorum.v2.tree import Tree
 
 
-class Applied(Struct, gc=False):
+class Applied(Untracked):
     """The outcome of one batch: `results[i]` answers the batch's command `i`."""
 
     batch_id: int

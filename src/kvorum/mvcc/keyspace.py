@@ -14,8 +14,6 @@ Source: v3-grpc sections 2.1, 2.2 and 2.7.
 
 from itertools import islice
 
-from msgspec import Struct
-
 from kvorum.backend.base import Backend, Table
 from kvorum.errors import KvorumError
 from kvorum.mvcc.attachments import Attachments
@@ -24,6 +22,7 @@ from kvorum.mvcc.index import Index
 from kvorum.mvcc.record import Record, decode
 from kvorum.mvcc.revision import KEY_BYTES, Revision
 from kvorum.mvcc.sortedkeys import FROM_KEY
+from kvorum.structs import Untracked
 
 FIRST_REVISION = 1
 """The revision of a store nothing was written to."""
@@ -63,7 +62,7 @@ class FutureRevision(KvorumError):
         self.revision = revision
 
 
-class RangeResult(Struct, gc=False):
+class RangeResult(Untracked):
     """What a range read found.
 
     Attributes:

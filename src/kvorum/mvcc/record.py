@@ -10,9 +10,8 @@ key in the backend and is not repeated. The layout is described in docs/record-f
 
 import struct
 
-from msgspec import Struct
-
 from kvorum.mvcc.revision import SUB_BITS, Revision
+from kvorum.structs import Untracked
 
 _HEADER = struct.Struct("<QQqqQIIBB")
 """create_revision, version, lease, expiration, prev's main and sub, key length, action, flags."""
@@ -27,7 +26,7 @@ _unpack = _HEADER.unpack_from
 _unpack_links = struct.Struct("<16xqqQIIxB").unpack_from
 
 
-class Record(Struct, gc=False):
+class Record(Untracked):
     """One change of one key.
 
     Attributes:
@@ -58,7 +57,7 @@ class Record(Struct, gc=False):
     silent: bool = False
 
 
-class Change(Struct, gc=False):
+class Change(Untracked):
     """A record and the one it replaced.
 
     Attributes:
@@ -69,7 +68,7 @@ class Change(Struct, gc=False):
     prev: Record | None
 
 
-class Changes(Struct, gc=False):
+class Changes(Untracked):
     """All changes of one revision, in the order they were made."""
 
     revision: int

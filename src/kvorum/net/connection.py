@@ -22,9 +22,7 @@ The caller (the listener): calls `Connections.sweep` from time to time.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeAlias, cast
-
-from msgspec import Struct
+from typing import NamedTuple, TypeAlias, cast
 
 from kvorum.protocol.http1 import UNANSWERED_MAX, Exchange, Http1Connection
 
@@ -45,7 +43,7 @@ REFUSALS_MAX = 128
 UNANSWERED_RESUME = UNANSWERED_MAX // 2
 
 
-class Limits(Struct, frozen=True):
+class Limits(NamedTuple):
     """What a listener grants its clients.
 
     Attributes:

@@ -22,8 +22,6 @@ import sys
 import time
 from functools import partial
 
-import msgspec
-
 from kvorum.clock import Clock, SystemClock
 from kvorum.config import Address
 from kvorum.net.connection import Connection, Connections, Handler, Limits
@@ -125,9 +123,7 @@ class Listener:
         self._socket = sock
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        limits = msgspec.structs.replace(
-            limits, connections_max=min(limits.connections_max, _files_max())
-        )
+        limits = limits._replace(connections_max=min(limits.connections_max, _files_max()))
         self._settings = Settings(limits.body_bytes_max)
         self._limits = limits
         self._connections = self._make_connections(handler)

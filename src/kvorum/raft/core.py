@@ -40,6 +40,7 @@ from kvorum.raft.types import (
     Role,
     Term,
 )
+from kvorum.structs import Untracked
 
 CAMPAIGN_TRANSFER = 1
 """`context` of a VOTE whose sender was told by the leader to campaign."""
@@ -79,7 +80,7 @@ class RaftConfig(Struct):
         assert 0 < self.heartbeat_ticks < self.election_ticks, "heartbeats must outpace elections"
 
 
-class ReadState(Struct, gc=False):
+class ReadState(Untracked):
     """A ReadIndex round was answered.
 
     Reads registered under `context` may be served once this member has applied `index`.

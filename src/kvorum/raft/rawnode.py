@@ -54,6 +54,7 @@ from kvorum.raft.types import (
     SnapshotMeta,
     Term,
 )
+from kvorum.structs import Untracked
 
 __all__ = [
     "PeerStatus",
@@ -77,7 +78,7 @@ _RULES = {
 }
 
 
-class SoftState(Struct, eq=True, gc=False):
+class SoftState(Untracked):
     """Who leads, and what this member is doing; need not be durable."""
 
     leader: MemberId
@@ -110,7 +111,7 @@ class Ready(Struct):
     read_states: list[ReadState]
 
 
-class PeerStatus(Struct, gc=False):
+class PeerStatus(Untracked):
     """What a leader knows of a member's log."""
 
     match: Index

@@ -15,15 +15,14 @@ Source: Raft thesis, section 6.4.
 
 from collections import deque
 
-from msgspec import Struct
-
 from kvorum.raft.types import Index, MemberId
+from kvorum.structs import Untracked
 
 READS_MAX = 4096
 """Reads without an answer that a leader holds; one per member and turn is the usual load."""
 
 
-class Read(Struct, gc=False):
+class Read(Untracked):
     """A read that somebody asked for: by whom, under which context, at which index."""
 
     source: MemberId

@@ -311,6 +311,10 @@ class Server:
         self._pending_install = (message.snapshot, installer)
         self._raft.step(message)
         self._turn()
+        self._forget_install(installer)
+
+    def _forget_install(self, installer: Installer) -> None:
+        """Raft may have had no use for the image."""
         if self._pending_install is not None:
             self._pending_install = None
             installer.abort()

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner = _Runner(options, asked.minutes, must_shrink=asked.shrink)
     seeds = _seeds(asked)
     for report in _run_all(seeds, options, asked.jobs, runner):
+        if asked.digests:
+            _print(f"seed {report.seed}: {report.digest}")
         runner.take(report)
     runner.tell()
     return 1 if runner.failed else 0
@@ -220,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--watchers", type=int, default=CLIENTS_MAX, help="no more than these watch")
     add("--jobs", type=int, default=1, help="processes that run seeds")
     add("--shrink", action="store_true", help="look for the smallest run that still fails")
+    add("--digests", action="store_true", help="print a digest of each run, to compare two builds")
     add("--trace", action="store_true", help="print every event")
     return parser
 

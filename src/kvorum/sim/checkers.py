@@ -78,9 +78,13 @@ class Judges:
         return all(count_waiting(one.server) == 0 for one in self._processes())
 
     def has_converged(self) -> bool:
-        """Whether every member that runs has applied all that was ever committed."""
+        """Whether every member that runs has applied all that was ever committed, durably.
+
+        What is durable has let go of the log before it.
+        """
         last_index = self.reference.last_index
-        return all(one.server.applied_index == last_index for one in self._processes())
+        servers = [one.server for one in self._processes()]
+        return all(one.applied_index == one._backend.durable_index == last_index for one in servers)
 
     def finish(self, history: History, watched: Iterable[Watch]) -> None:
         """Judges the whole run; the members run, and have converged."""

@@ -26,7 +26,7 @@ from kvorum.membership import Member
 from kvorum.mvcc.lease import Lease
 from kvorum.mvcc.record import Change, Changes, encode
 from kvorum.mvcc.revision import Revision, pack, to_key
-from kvorum.mvcc.watch import WatchHub
+from kvorum.mvcc.sortedkeys import FROM_KEY
 from kvorum.raft.confchange import changed
 from kvorum.raft.types import Entry, EntryType, Index, MemberId, Term
 from kvorum.sim.history import RevisionNumber, Violation
@@ -65,16 +65,19 @@ def _never() -> float:
     return 0.0
 
 
-class _Tap(WatchHub):
-    """Takes what was changed in the hub's place; nobody watches here."""
+class _Tap:
+    """Watches everything, and keeps what it was told last."""
 
-    def __init__(self, applier: Applier) -> None:
-        super().__init__(applier.store)
+    def __init__(self) -> None:
         self.taken: list[Changes] = []
 
-    def notify(self, batch: Sequence[Changes]) -> None:
-        """Keeps the revisions just made."""
-        self.taken += batch
+    def deliver(self, changes: Changes, matched: Sequence[Change]) -> None:  # noqa: ARG002
+        """Keeps the revision just made."""
+        self.taken.append(changes)
+
+    def compacted(self, compacted_revision: int) -> None:
+        """Never: it is never behind."""
+        raise AssertionError(f"behind at {compacted_revision}")
 
 
 class Reference:
@@ -98,8 +101,8 @@ class Reference:
         self._now = now
         self._applier = Applier(MemoryBackend())
         self._applier.restore()
-        self._tap = _Tap(self._applier)
-        self._applier.hub = self._tap
+        self._tap = _Tap()
+        self._applier.hub.watch(b"", FROM_KEY, 0, self._tap)
         self.terms: list[Term] = []
         self.times: list[float] = []
         self.marks: list[Mark] = []

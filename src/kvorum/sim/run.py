@@ -19,7 +19,7 @@ from math import inf
 from types import ModuleType
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from kvorum.apply import batches
 from kvorum.backend import buffer
@@ -225,7 +225,7 @@ class _World:
         history = self.workload.history
         requests: list[Operation | Call] = [*history.operations, *history.calls]
         for request in requests:
-            self.trace.take(str(request).encode())
+            self.trace.take(msgpack.encode(request, enc_hook=repr))
         report.seconds = self.loop.now
         report.steps = self.loop.steps
         report.operations = len(requests)

@@ -16,6 +16,7 @@ what still runs.
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -50,7 +51,10 @@ LOOPBACK = "127.0.0.1"
 PORTS = range(10_000, 32_000)
 """Above what is well known, below where Linux begins to choose ports of its own accord."""
 
-OUR_PROGRAM = (sys.executable, "-m", "kvorum.cli.etcd")
+OUR_PROGRAM = tuple(
+    shlex.split(os.environ.get("KVORUM_PROGRAM", "")) or (sys.executable, "-m", "kvorum.cli.etcd")
+)
+"""What is tested: the server beside this module, or another build that KVORUM_PROGRAM names."""
 
 
 def find_free_ports(count: int) -> list[int]:

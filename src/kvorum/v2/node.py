@@ -14,10 +14,9 @@ Source: v2-api sections 2, 3.2 and 4.
 from collections.abc import Iterator
 from enum import IntEnum
 
-from msgspec import Struct
-
 from kvorum.errors import RequestError
 from kvorum.mvcc.record import Changes, Record
+from kvorum.structs import Untracked
 from kvorum.v2 import path as paths
 from kvorum.v2.policy import V2Policy
 
@@ -58,7 +57,7 @@ ACTIONS = tuple(Action)
 _SET, _CREATE, _EXPIRE = Action.SET, Action.CREATE, Action.EXPIRE
 
 
-class Node(Struct, gc=False):
+class Node(Untracked):
     """One place in the tree as a request shows it.
 
     Attributes:
@@ -76,7 +75,7 @@ class Node(Struct, gc=False):
     nodes: list["Node"] | None = None
 
 
-class Event(Struct, gc=False):
+class Event(Untracked):
     """The answer to a request, or one thing that happened."""
 
     action: Action

@@ -6,6 +6,8 @@ Source: v2-api section 5.
 
 from msgspec import Struct
 
+from kvorum.structs import Untracked
+
 
 class StoreStats(Struct, rename="camel"):
     """How often each operation succeeded and failed; the order of fields is that of the reply."""
@@ -28,7 +30,7 @@ class StoreStats(Struct, rename="camel"):
     watchers: int = 0
 
 
-class Tally(Struct, gc=False):
+class Tally(Untracked):
     """How often one operation succeeded and failed."""
 
     success: int = 0

@@ -7,12 +7,11 @@ Source: v3-grpc sections 1, 2 and 4.
 
 from typing import TypeAlias
 
-from msgspec import Struct
-
 from kvorum.mvcc.record import Record
+from kvorum.structs import Untracked
 
 
-class RangeResponse(Struct, gc=False):
+class RangeResponse(Untracked):
     """What a range holds.
 
     Attributes:
@@ -27,14 +26,14 @@ class RangeResponse(Struct, gc=False):
     count: int
 
 
-class PutResponse(Struct, gc=False):
+class PutResponse(Untracked):
     """A key was written; `prev_kv` is what it was, if that was asked for and there was one."""
 
     revision: int
     prev_kv: Record | None = None
 
 
-class DeleteRangeResponse(Struct, gc=False):
+class DeleteRangeResponse(Untracked):
     """So many keys were deleted; `prev_kvs` are what they were, if that was asked for."""
 
     revision: int
@@ -42,7 +41,7 @@ class DeleteRangeResponse(Struct, gc=False):
     prev_kvs: list[Record]
 
 
-class TxnResponse(Struct, gc=False):
+class TxnResponse(Untracked):
     """What a transaction did.
 
     Attributes:
@@ -56,13 +55,13 @@ class TxnResponse(Struct, gc=False):
     responses: "list[OperationResponse]"
 
 
-class CompactionResponse(Struct, gc=False):
+class CompactionResponse(Untracked):
     """History below the revision asked for is gone."""
 
     revision: int
 
 
-class LeaseGrantResponse(Struct, gc=False):
+class LeaseGrantResponse(Untracked):
     """The lease lives for `ttl` seconds from when this was asked for, at least."""
 
     revision: int
@@ -70,13 +69,13 @@ class LeaseGrantResponse(Struct, gc=False):
     ttl: int
 
 
-class LeaseRevokeResponse(Struct, gc=False):
+class LeaseRevokeResponse(Untracked):
     """The lease is gone, and all its keys."""
 
     revision: int
 
 
-class LeaseKeepAliveResponse(Struct, gc=False):
+class LeaseKeepAliveResponse(Untracked):
     """The lease lives for `ttl` seconds from when this was asked for; 0: there is none."""
 
     revision: int
@@ -84,7 +83,7 @@ class LeaseKeepAliveResponse(Struct, gc=False):
     ttl: int
 
 
-class LeaseTimeToLiveResponse(Struct, gc=False):
+class LeaseTimeToLiveResponse(Untracked):
     """How long a lease has left.
 
     Attributes:

@@ -15,11 +15,13 @@ Source: io_submit(2), io_getevents(2); IOCB_CMD_FDSYNC is there since Linux 4.18
 """
 
 import ctypes
+import errno
 import os
 import platform
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -81,7 +83,8 @@ class KernelSync:
         result, _ = _RESULT.unpack(self._event.raw)
         if result < 0:
             raise OSError(-result, os.strerror(-result))
-        os.eventfd_read(self.event_fd)
+        with suppress(BlockingIOError):  # the outcome can be there a moment before it is told of
+            os.eventfd_read(self.event_fd)
 
     def close(self) -> None:
         """Gives everything back; nothing is under way."""
@@ -89,9 +92,10 @@ class KernelSync:
         os.close(self.event_fd)
 
     def _checked(self, call: int, *arguments: object) -> None:
-        if self._call(ctypes.c_long(self._numbers[call]), *arguments) < 0:
+        while self._call(ctypes.c_long(self._numbers[call]), *arguments) < 0:
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            if number != errno.EINTR:
+                raise OSError(number, os.strerror(number))
 
 
 class AioSyncer:

@@ -46,7 +46,7 @@ _log = logging.getLogger("kvorum.wal")
 OnFailure = Callable[[BaseException], object]
 
 
-class _Segment(Struct, eq=False):
+class _Segment(Struct):
     name: str
     sequence: int
     allocated_bytes: int

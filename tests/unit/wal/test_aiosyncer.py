@@ -1,6 +1,8 @@
 """The kernel's own syncs: real files, a real queue in the kernel, and a watch the test steps."""
 
+import ctypes
 import errno
+import os
 import platform
 import queue
 import select
@@ -161,6 +163,37 @@ def test_what_is_no_file_is_refused() -> None:
     kernel = KernelSync()
     with pytest.raises(OSError, match="Bad file descriptor"):
         kernel.start(999_999)
+    kernel.close()
+
+
+def test_a_signal_is_no_failure(file: OsLogFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = KernelSync()
+    call, interruptions = kernel._call, [1]
+
+    def interrupted(*arguments: object) -> int:
+        if interruptions:
+            ctypes.set_errno(errno.EINTR)
+            return -interruptions.pop()
+        return int(call(*arguments))
+
+    kernel.start(file.plain_fd or -1)
+    monkeypatch.setattr(kernel, "_call", interrupted)
+    kernel.finish()
+    assert not interruptions
+    kernel.close()
+
+
+def test_an_end_that_was_not_told_of_yet_is_one(
+    file: OsLogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = KernelSync()
+    kernel.start(file.plain_fd or -1)
+
+    def too_early(fd: int) -> int:
+        raise BlockingIOError(errno.EAGAIN, f"nothing can be read from {fd}")
+
+    monkeypatch.setattr(os, "eventfd_read", too_early)
+    kernel.finish()
     kernel.close()
 
 

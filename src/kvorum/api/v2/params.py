@@ -11,8 +11,6 @@ Source: v2-api sections 2, 3.4 to 3.9 and 15.
 
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
-
 from kvorum.api.v2.form import (
     INT64_MAX,
     Form,
@@ -31,6 +29,7 @@ from kvorum.errors import (
     TTLNotANumber,
     ValueOrTTLRequired,
 )
+from kvorum.structs import Untracked
 from kvorum.v2.commands import (
     CompareAndDelete,
     CompareAndSwap,
@@ -44,14 +43,14 @@ from kvorum.v2.node import NS_PER_SECOND, replace_invalid
 from kvorum.v2.policy import V2Policy
 
 
-class Write(Struct, gc=False):
+class Write(Untracked):
     """A write, and whether its answer is to show only what was done."""
 
     command: KeyCommand
     hides_node: bool = False
 
 
-class Read(Struct, gc=False):
+class Read(Untracked):
     """What a GET asks for.
 
     Attributes:
@@ -66,7 +65,7 @@ class Read(Struct, gc=False):
     wait_index: int = 0
 
 
-class Request(Struct, gc=False):
+class Request(Untracked):
     """What every parser gets: the parameters and what surrounds them.
 
     Attributes:
@@ -200,7 +199,7 @@ def _is_true(form: Form, name: bytes) -> bool:
     return text is not None and (text == b"true" or text.lower() == b"true")
 
 
-class _Fields(Struct, gc=False):
+class _Fields(Untracked):
     """All parameters of the 3.x era, checked."""
 
     prev_index: int
