@@ -107,22 +107,26 @@ class Report:
 
 
 def to_markdown(result: Result) -> str:
-    """Tables of the medians, each of ours beside the best of theirs; the better one is bold."""
+    """A table of the medians: each of ours beside the best of theirs; the best one is bold."""
     lines: list[str] = []
-    head = ""
+    head: list[str] = []
     for name, row in result.rows.items():
         theirs = [table for label, table in row.servers.items() if _is_reference(label)]
-        for label, ratios in row.ratios.items():
-            titles = "".join(f" {column} {label} | best etcd |" for column in ratios)
-            if titles != head:
-                head = titles
-                lines += ["", f"| load |{head}", "|---|" + "---|---|" * len(ratios)]
-            cells = [name]
-            for column, ratio in ratios.items():
-                ours = _number(row.servers[label][column].median)
-                best = _number(_best_of(column, theirs))
-                cells += [f"**{ours}**", best] if ratio >= 1 else [ours, f"**{best}**"]
-            lines.append(f"| {' | '.join(cells)} |")
+        ours = {label: row.servers[label] for label in row.ratios}
+        if not ours:
+            continue
+        columns = list(next(iter(ours.values())))
+        titles = [f"{column} {label}" for column in columns for label in (*ours, "best etcd")]
+        if titles != head:
+            head = titles
+            lines += ["", f"| load | {' | '.join(titles)} |", "|---|" + "---|" * len(titles)]
+        cells = [name]
+        for column in columns:
+            values = [table[column].median for table in ours.values()]
+            values.append(_best_of(column, theirs))
+            best = max(values) if column in HIGHER_IS_BETTER else min(values)
+            cells += [f"**{_number(one)}**" if one == best else _number(one) for one in values]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines[1:])
 
 

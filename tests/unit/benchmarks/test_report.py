@@ -72,8 +72,19 @@ def test_a_file_becomes_a_page_s_table(report: Report, tmp_path: Path) -> None:
     report.add("1 CAS", ROUNDS)
     path = report.write(tmp_path, {})
     assert to_markdown(msgspec.json.decode(path.read_bytes(), type=Result)).splitlines() == [
-        "| load | cpu ours | best etcd | rate ours | best etcd |",
+        "| load | cpu ours | cpu best etcd | rate ours | rate best etcd |",
         "|---|---|---|---|---|",
         "| 1 PUT | **20.0** | 40.0 | 200 | **400** |",
         "| 1 CAS | **20.0** | 40.0 | 200 | **400** |",
+    ]
+
+
+def test_a_page_s_table_has_each_of_ours(report: Report, tmp_path: Path) -> None:
+    report.add("1 PUT", {**ROUNDS, "compiled": [{"cpu": 5.0, "rate": 500.0}]})
+    path = report.write(tmp_path, {})
+    assert to_markdown(msgspec.json.decode(path.read_bytes(), type=Result)).splitlines() == [
+        "| load | cpu ours | cpu compiled | cpu best etcd | rate ours | rate compiled |"
+        " rate best etcd |",
+        "|---|---|---|---|---|---|---|",
+        "| 1 PUT | 20.0 | **5.00** | 40.0 | 200 | **500** | 400 |",
     ]
