@@ -123,7 +123,7 @@ def find_programs() -> dict[str, Program]:
     """Ours, also compiled if that was built, and each real etcd that is here, by its version."""
     programs: dict[str, Program] = {OURS: OUR_PROGRAM}
     if COMPILED.exists():
-        programs["compiled"] = (str(COMPILED), *OUR_PROGRAM[1:])
+        programs["compiled"] = (str(COMPILED), "-m", "kvorum.cli.etcd")
     for release in RELEASES:
         try:
             path = get_program(release, "etcd")

@@ -65,12 +65,14 @@ def _refuse(error: commandline.UsageError) -> int:
 def _version_text(*, is_legacy: bool) -> str:
     if is_legacy:
         return f"etcd version {version.LEGACY}"
-    from importlib import metadata  # noqa: PLC0415 -- slow to load, and only needed here
+    from importlib import metadata, util  # noqa: PLC0415 -- slow to load, and only needed here
 
+    core = util.find_spec("kvorum.raft.core")
+    is_plain = core is None or str(core.origin).endswith(".py")
     return "\n".join(
         [
             f"etcd Version: {version.SERVER}",
-            f"kvorum Version: {metadata.version('kvorum')}",
+            f"kvorum Version: {metadata.version('kvorum')}{'' if is_plain else ' (compiled)'}",
             f"Python Version: {sys.version.split()[0]}",
             f"OS/Arch: {sys.platform}/{os.uname().machine}",
         ]

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_two_dashes_give_the_modern_version(capsys: pytest.CaptureFixture[str]) 
         r"etcd Version: \d+\.\d+\.\d+\nkvorum Version: \d+\.\d+\.\d+\n"
         r"Python Version: 3\.\S+\nOS/Arch: \w+/\w+\n",
         out,
+    )
+
+
+def test_the_version_tells_of_a_compiled_build(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = ModuleSpec("kvorum.raft.core", None, origin="/x/core.cpython-311-x86_64-linux-gnu.so")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: core)
+    assert etcd.main(["--version"]) == 0
+    assert re.search(
+        r"^kvorum Version: [\d.]+ \(compiled\)$", capsys.readouterr().out, re.MULTILINE
     )
 
 
