@@ -303,6 +303,15 @@ def test_who_has_not_caught_up_has_not_converged(three: Judged) -> None:
         finish(three)
 
 
+def test_what_is_not_durable_yet_may_still_keep_its_log(one: Judged) -> None:
+    one.write(v2.Set(b"/k", b"v"))
+    server = one.first.server
+    assert server._backend.durable_index < server.applied_index == one.judges.reference.last_index
+    assert not one.judges.has_converged()
+    one.run_until(one.judges.has_converged)
+    assert server._backend.durable_index == server.applied_index
+
+
 def forget_a_record(world: Judged) -> None:
     store = world.follower().server.store
     store.index.live.pop(b"/k")
