@@ -136,7 +136,7 @@ class _Judge:
             model = Model(reference, revision - 1)
             model.do(_request_of(call))
             if model.writes == writes:
-                if _has_value(_request_of(call)):  # others may be told apart by nobody
+                if _is_telling(writes, _request_of(call)):
                     del unknown[at]
                 return
         if all(kv is None for _, kv in writes) and self._was_end_of_lease(revision, writes):
@@ -189,5 +189,7 @@ def _only_reads(call: Call) -> bool:
     return all(isinstance(one, Range) for one in _parts_of(_request_of(call)))
 
 
-def _has_value(request: KvRequest) -> bool:
-    return any(not one.ignore_value for one in _puts_of(request))
+def _is_telling(writes: Writes, request: KvRequest) -> bool:
+    """Whether nobody else can have done this: every value is put by one call only."""
+    values = {one.value for one in _puts_of(request) if not one.ignore_value}
+    return any(kv is not None and kv.value in values for _, kv in writes)

@@ -149,6 +149,14 @@ def test_a_call_nobody_answered_is_done_once(log: Log, asked: list[Call]) -> Non
         check(asked, log)
 
 
+def test_what_two_may_have_done_is_laid_to_neither(log: Log, asked: list[Call]) -> None:
+    """The deletion is the second's; the first has another branch to be done for."""
+    either = Txn([Compare(b"k1", number=2)], [Put(b"k0", b"9")], [DeleteRange(b"k1")])
+    puts = Put(b"k1", b"5"), Put(b"k1", b"6"), Put(b"k1", b"7")
+    log.commit(puts[0], DeleteRange(b"k1"), *puts[1:], either)
+    check([*asked, call(either), call(DeleteRange(b"k1")), *map(call, puts)], log)
+
+
 def test_a_lease_takes_all_its_keys_and_no_other(asked: list[Call]) -> None:
     log = Log()
     for commands in (LeaseGrant(LEASE, 10), *PUTS, LeaseGrant(8, 10), DeleteRange(b"k1")):
