@@ -50,7 +50,7 @@ docs: $(READY)  ## Write the pages that are made from the code
 bench: $(READY_DEV)  ## Measure against real etcd, half an hour (needs wrk)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-quick: $(READY_DEV)  ## The same in under 3 minutes
+bench-quick: $(READY_DEV)  ## The same in about 3 minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 bench-micro: $(READY_BENCH)  ## Measure single operations of the cores, half a minute

@@ -34,6 +34,7 @@ from kvorum.server.server import Opened, Server
 from kvorum.sim.chance import Chance
 from kvorum.sim.disk import Disk, SimFiles
 from kvorum.sim.history import Violation
+from kvorum.sim.invariants import raft_of
 from kvorum.sim.loop import Callback, SimLoop
 from kvorum.sim.network import LinkRates, Network, SimTransport
 from kvorum.sim.trace import Trace
@@ -322,9 +323,9 @@ class SimCluster:
         server = Server(host.config, host.clock, opened, transport, schedule)
         server.on_failure = lambda reason: self._fail(process, reason)
         server.on_removed = lambda: self._removed(process)
-        raft = server._raft._raft  # noqa: SLF001 -- no user may set these
+        raft = raft_of(server)
         raft.config.batch_bytes_max = self.settings.batch_bytes_max
-        raft.tracker._inflight_max = self.settings.inflight_max  # noqa: SLF001 -- as above
+        raft.tracker._inflight_max = self.settings.inflight_max  # noqa: SLF001 -- no user may set it
         process.server, process.transport, process.seats = server, transport, Seats(server)
         process.files = opened.files
         host.process = process
@@ -571,8 +572,7 @@ class SimCluster:
         waiting = [one.server._changes._waiting for one in self.processes]  # noqa: SLF001 -- nobody else asks
         if leader is None or any(waiting):
             return False
-        last_index = leader.server._raft._raft.log.last_index  # noqa: SLF001 -- as above
-        return leader.server.applied_index == last_index
+        return leader.server.applied_index == raft_of(leader.server).log.last_index
 
 
 def _ignore(result: object) -> None:

@@ -71,7 +71,7 @@ class _Tap:
     def __init__(self) -> None:
         self.taken: list[Changes] = []
 
-    def deliver(self, changes: Changes, matched: Sequence[Change]) -> None:  # noqa: ARG002
+    def deliver(self, changes: Changes, matched: Sequence[Change]) -> None:  # noqa: ARG002 -- a Sink
         """Keeps the revision just made."""
         self.taken.append(changes)
 

@@ -40,6 +40,14 @@ def test_a_range_of_seeds_is_run(
     assert f"1 of {len(MARKS)} rare branches met, but never" in told
 
 
+@pytest.mark.usefixtures("asked")
+def test_digests_are_told_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--seeds", "5..6", "--digests"]) == 0
+    assert capsys.readouterr().out.startswith("seed 5: same\nseed 6: same\n2 seeds")
+    assert command.main(["--seeds", "5..6"]) == 0
+    assert "same" not in capsys.readouterr().out
+
+
 def test_a_failure_is_told_with_the_command_that_replays_it(
     asked: list[tuple[int, Options]], capsys: pytest.CaptureFixture[str]
 ) -> None:
